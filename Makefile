@@ -1,0 +1,122 @@
+# Relay Agent. `make help` lists the targets.
+#
+# Every room (base, crypto, config, agent, service) is compiled into a library of its own and
+# the programs take from them what they use. Variants are built in trees of their own:
+#   make            build/          optimised, hardened
+#   make SAN=1      build/san/      AddressSanitizer and UndefinedBehaviorSanitizer
+#   make COV=1      build/cov/      gcov
+#   make DEBUG=1    build/debug/    no optimisation
+
+VERSION := 1.0.0
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+CC ?= gcc
+AR ?= ar
+PKG_CONFIG ?= pkg-config
+
+ifeq ($(SAN),1)
+B := build/san
+VARIANT_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+VARIANT_LDFLAGS := -fsanitize=address,undefined
+else ifeq ($(COV),1)
+B := build/cov
+VARIANT_FLAGS := -O0 -g --coverage
+VARIANT_LDFLAGS := --coverage
+else ifeq ($(DEBUG),1)
+B := build/debug
+VARIANT_FLAGS := -O0 -g3
+else
+B := build
+VARIANT_FLAGS := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
+VARIANT_LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack
+endif
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wformat=2 -Wundef \
+	-Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings \
+	-Wswitch-enum -Wvla -Wimplicit-fallthrough -Wnull-dereference -Wdouble-promotion
+PACKAGES := libcurl openssl json-c yaml-0.1 libuv libmicrohttpd sqlite3
+PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null | sed 's/-I/-isystem /g')
+
+CPPFLAGS += -I. -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(PACKAGE_CFLAGS)
+CFLAGS += -std=c17 -fPIE $(WARNINGS) $(VARIANT_FLAGS)
+LDFLAGS += -pie -Wl,--as-needed -Wl,--gc-sections $(VARIANT_LDFLAGS)
+
+AGENT_LIBS := -lcurl -lcrypto -ljson-c -lyaml -luv -lunistring
+SERVICE_LIBS := -lmicrohttpd -lcurl -lcrypto -ljson-c -lyaml -luv -lsqlite3 -lunistring -lz
+TEST_LIBS := -lcriterion
+
+objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+BASE    := $(call objects,$(sort $(wildcard base/*.c)))
+CRYPTO  := $(call objects,$(sort $(wildcard crypto/*.c)))
+CONFIG  := $(call objects,$(sort $(wildcard config/*.c)))
+AGENT   := $(call objects,$(sort $(filter-out agent/main.c,$(wildcard agent/*.c))))
+SERVICE := $(call objects,$(sort $(filter-out service/main.c,$(wildcard service/*.c))))
+UNIT    := $(call objects,$(sort $(wildcard tests/unit/*.c)))
+LOWER   := $(B)/config.a $(B)/crypto.a $(B)/base.a
+
+PROGRAMS := $(B)/relay-agent $(B)/command-service
+
+.PHONY: all
+all: $(PROGRAMS) ## build both programs (the default)
+
+$(B)/relay-agent: $(call objects,agent/main.c) $(B)/agent.a $(LOWER)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+
+$(B)/command-service: $(call objects,service/main.c) $(B)/service.a $(LOWER)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
+
+$(B)/unit-tests: $(UNIT) $(B)/agent.a $(B)/service.a $(LOWER)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SERVICE_LIBS) $(TEST_LIBS)
+
+$(B)/base.a: $(BASE)
+$(B)/crypto.a: $(CRYPTO)
+$(B)/config.a: $(CONFIG)
+$(B)/agent.a: $(AGENT)
+$(B)/service.a: $(SERVICE)
+$(B)/%.a:
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+
+# Criterion's macros shadow and convert; the rest of the warnings stays.
+$(B)/obj/tests/unit/%.o: CFLAGS += -Wno-shadow -Wno-conversion -Wno-sign-conversion \
+	-Wno-missing-prototypes -Wno-cast-qual -Wno-format-nonliteral
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+.PHONY: unit
+unit: $(B)/unit-tests ## build and run the unit tests
+	$(B)/unit-tests --jobs 2
+
+.PHONY: test
+test: ## set up, build and run every test
+	scripts/test
+
+.PHONY: demo
+demo: ## set up, build and show the main job
+	scripts/demo
+
+.PHONY: lint
+lint: ## format, static analysis, headers alone, include directions, banned calls
+	scripts/lint
+
+.PHONY: format
+format: ## rewrite the C files with clang-format
+	clang-format -i $(wildcard */*.[ch] tests/*/*.[ch])
+
+.PHONY: install
+install: all ## install the programs (DESTDIR=, PREFIX=)
+	install -D -m 755 $(B)/relay-agent $(DESTDIR)$(PREFIX)/bin/relay-agent
+	install -D -m 755 $(B)/command-service $(DESTDIR)$(PREFIX)/bin/command-service
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf build
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12

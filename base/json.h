@@ -1,0 +1,71 @@
+/* JSON by RFC 8259, strictly, on json-c. json-c 0.16 alone accepts texts that are no
+ * JSON even with JSON_TOKENER_STRICT, so a small scanner of our own decides first
+ * whether the text is JSON (and where it is not), then json-c builds the values.
+ *
+ * Numbers beyond 64 bits as integers are refused when parsing, never saturated.
+ * Repeated keys are JSON: the last one wins. */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { JSON_DEPTH_MAX = 64 };
+
+/* The whole text is one JSON value of at most JSON_DEPTH_MAX levels (`[]` is one) in
+ * UTF-8. Otherwise ERR_SYNTAX (ERR_LIMIT for the depth) with "line 3, column 14: …" in
+ * err, which may be NULL. Never looks past size, needs no NUL. */
+NODISCARD int json_check(const char *text, size_t size, struct error *err);
+
+/* Parses after json_check. The caller puts *out with json_object_put(); the JSON text
+ * `null` gives NULL with 0 returned. */
+NODISCARD int json_parse(const char *text, size_t size, struct json_object **out,
+			 struct error *err);
+/* The same, and anything but an object is ERR_INVALID: *out is never NULL. */
+NODISCARD int json_parse_object(const char *text, size_t size, struct json_object **out,
+				struct error *err);
+
+/* The member, or NULL when object is no object, has none of that name or it is null.
+ * Borrowed from object. */
+struct json_object *json_member(struct json_object *object, const char *key);
+/* "object", "array", "string", "number", "boolean" or "null". */
+const char *json_type_name(struct json_object *value);
+
+/* Typed members. Absent or null: ERR_NOT_FOUND, wrong type or range: ERR_INVALID, both
+ * with the key in the message; the output is written on success only. Strings are
+ * borrowed, may hold NULs only where the size is asked for: json_get_text refuses them. */
+NODISCARD int json_get_text(struct json_object *object, const char *key, const char **text,
+			    struct error *err);
+NODISCARD int json_get_string(struct json_object *object, const char *key, const char **bytes,
+			      size_t *size, struct error *err);
+NODISCARD int json_get_int64(struct json_object *object, const char *key, int64_t min, int64_t max,
+			     int64_t *value, struct error *err);
+NODISCARD int json_get_bool(struct json_object *object, const char *key, bool *value,
+			    struct error *err);
+
+/* New values and members that abort instead of returning NULL. json_set takes value. */
+struct json_object *json_new_object(void);
+struct json_object *json_new_array(void);
+struct json_object *json_new_string(const char *bytes, size_t size);
+void json_set(struct json_object *object, const char *key, struct json_object *value);
+void json_set_text(struct json_object *object, const char *key, const char *text);
+void json_set_int64(struct json_object *object, const char *key, int64_t value);
+void json_set_bool(struct json_object *object, const char *key, bool value);
+void json_append(struct json_object *array, struct json_object *value);
+
+/* A value that is written as the given text, which must be JSON already: splices a
+ * stored document into a new one without parsing it again. Copies the text. */
+struct json_object *json_new_raw(const char *text, size_t size);
+
+/* Appends value as compact JSON ('/' is not escaped, non-ASCII stays UTF-8). */
+int json_write(struct buf *out, struct json_object *value);
+/* Appends the inside of a JSON string (without the quotes) for bytes that are UTF-8.
+ * For large texts that are written in pieces. */
+int json_write_escaped(struct buf *out, const char *bytes, size_t size);
+
+#endif

@@ -1,0 +1,42 @@
+/* The log: one line an event on standard error, as text or JSON. A line is written
+ * with one write(2) and built so that no input can forge or break one: values are
+ * quoted and escaped. The level and format are the only mutable globals of the
+ * program. What a secret, a header value, a query or a body holds is never handed in. */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+/* One key and its value. A text of NULL leaves the field out. */
+struct log_field {
+	const char *key;
+	const char *text; /* used when is_number is false */
+	int64_t number;
+	bool is_number;
+};
+
+#define LOG_TEXT(key_, text_) ((struct log_field){.key = (key_), .text = (text_)})
+#define LOG_NUMBER(key_, number_) \
+	((struct log_field){.key = (key_), .number = (number_), .is_number = true})
+
+void log_setup(enum log_level level, enum log_format format);
+bool log_enabled(enum log_level level);
+
+/* A sentence: what happened, on what, what to do. */
+void log_debug(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_info(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_warn(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_error(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* An event with fields: `time level event key=value …`, or one JSON object. */
+void log_event(enum log_level level, const char *event, const struct log_field *fields,
+	       size_t count);
+
+#endif
