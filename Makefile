@@ -6,6 +6,7 @@
 #   make SAN=1      build/san/      AddressSanitizer and UndefinedBehaviorSanitizer
 #   make COV=1      build/cov/      gcov
 #   make DEBUG=1    build/debug/    no optimisation
+#   make LINT=1     build/lint/     for scripts/lint: every call in the source is one in the object
 
 VERSION := 1.0.0
 PREFIX  ?= /usr/local
@@ -26,6 +27,9 @@ VARIANT_LDFLAGS := --coverage
 else ifeq ($(DEBUG),1)
 B := build/debug
 VARIANT_FLAGS := -O0 -g3
+else ifeq ($(LINT),1)
+B := build/lint
+VARIANT_FLAGS := -O0 -fno-builtin -Walloca
 else
 B := build
 VARIANT_FLAGS := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
@@ -34,7 +38,7 @@ endif
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wformat=2 -Wundef \
 	-Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings \
-	-Wswitch-enum -Wvla -Wimplicit-fallthrough -Wnull-dereference -Wdouble-promotion
+	-Wswitch-enum -Wvla -Wno-format-truncation -Wimplicit-fallthrough -Wnull-dereference -Wdouble-promotion
 PACKAGES := libcurl openssl json-c yaml-0.1 libuv libmicrohttpd sqlite3
 PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null | sed 's/-I/-isystem /g')
 
@@ -42,8 +46,8 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(PACKAGE_CFLAGS)
 CFLAGS += -std=c17 -fPIE $(WARNINGS) $(VARIANT_FLAGS)
 LDFLAGS += -pie -Wl,--as-needed -Wl,--gc-sections $(VARIANT_LDFLAGS)
 
-AGENT_LIBS := -lcurl -lcrypto -ljson-c -lyaml -luv -lunistring
-SERVICE_LIBS := -lmicrohttpd -lcurl -lcrypto -ljson-c -lyaml -luv -lsqlite3 -lunistring -lz
+AGENT_LIBS := -lcurl -lssl -lcrypto -ljson-c -lyaml -luv -lunistring -lm
+SERVICE_LIBS := -lmicrohttpd -lcurl -lssl -lcrypto -ljson-c -lyaml -luv -lsqlite3 -lunistring -lz -lm
 TEST_LIBS := -lcriterion
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -66,8 +70,9 @@ $(B)/relay-agent: $(call objects,agent/main.c) $(B)/agent.a $(LOWER)
 $(B)/command-service: $(call objects,service/main.c) $(B)/service.a $(LOWER)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
 
+# Criterion finds its tests in a section that nothing refers to.
 $(B)/unit-tests: $(UNIT) $(B)/agent.a $(B)/service.a $(LOWER)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SERVICE_LIBS) $(TEST_LIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections -o $@ $^ $(SERVICE_LIBS) $(TEST_LIBS)
 
 $(B)/base.a: $(BASE)
 $(B)/crypto.a: $(CRYPTO)
@@ -85,6 +90,27 @@ $(B)/obj/%.o: %.c Makefile
 # Criterion's macros shadow and convert; the rest of the warnings stays.
 $(B)/obj/tests/unit/%.o: CFLAGS += -Wno-shadow -Wno-conversion -Wno-sign-conversion \
 	-Wno-missing-prototypes -Wno-cast-qual -Wno-format-nonliteral
+
+$(B)/tidy/%.ok: TIDY_FLAGS := -include scripts/lib/clang-tidy.h
+$(B)/tidy/base/error.ok: TIDY_FLAGS :=
+# Linting is incremental like compiling: a file is looked at again when it, a header of it
+# (through its object) or the list of checks has changed.
+$(B)/tidy/%.ok: %.c $(B)/obj/%.o .clang-tidy
+	@mkdir -p $(@D)
+	@clang-tidy --quiet $< -- $(CPPFLAGS) -std=c17 $(TIDY_FLAGS) 2>$@.log || { cat $@.log >&2; exit 1; }
+	@touch $@
+
+OBJECTS := $(BASE) $(CRYPTO) $(CONFIG) $(AGENT) $(SERVICE) $(call objects,$(wildcard */main.c))
+
+.PHONY: objects
+objects: $(OBJECTS)
+
+.PHONY: tidy
+tidy: $(patsubst $(B)/obj/%.o,$(B)/tidy/%.ok,$(OBJECTS))
+
+.PHONY: flags
+flags:
+	@echo $(CPPFLAGS) $(CFLAGS)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 

@@ -58,7 +58,7 @@ extern const size_t settings_count;
  * exists. Takes "--config" and the table's flags out of argv. Always leaves settings so
  * that settings_release may be called. */
 void settings_load(struct settings *settings, unsigned needs, int *argc, char **argv,
-                   struct problems *problems);
+		   struct problems *problems);
 void settings_release(struct settings *settings);
 
 #endif

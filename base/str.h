@@ -10,6 +10,9 @@
 
 /* True when the bytes are UTF-8 by RFC 3629 (no surrogates, nothing over-long). */
 bool str_is_utf8(const char *bytes, size_t size);
+/* The largest count of at most max bytes that does not split a UTF-8 character; size when
+ * that fits. */
+size_t str_cut(const char *bytes, size_t size, size_t max);
 /* A token of RFC 9110, 5.6.2: what a header name or a method may be. */
 bool str_is_token(const char *bytes, size_t size);
 /* No CR, LF or NUL: what a header value must not hold. */

@@ -12,7 +12,7 @@
 struct url {
 	char *text;   /* normalised: as it is requested, without user, password, fragment */
 	char *scheme; /* "http" or "https" */
-	char *host;   /* lower case; IPv6 in brackets */
+	char *host;   /* lower case, ASCII (IDN converted), no final dot; IPv6 in brackets */
 	uint16_t port;
 	char *path;     /* without the query */
 	char *query;    /* without '?'; NULL when there is none */
@@ -21,10 +21,13 @@ struct url {
 };
 
 /* Characters that may not stand in a URL as they are (spaces, non-ASCII) are
- * percent-encoded. ERR_INVALID says what is wrong without repeating user, password or
+ * percent-encoded. In the path, characters that need no encoding are decoded and "." and
+ * ".." are taken as steps, so that "/a/%2e%2e/b" is "/b" for every rule about paths. ERR_INVALID says what is wrong without repeating user, password or
  * query. The caller releases url. */
 NODISCARD int url_parse(const char *text, struct url *url, struct error *err);
 void url_release(struct url *url);
+/* to gets texts of its own; what it held before is not released. */
+void url_copy(const struct url *from, struct url *to);
 
 /* Resolves a Location against url. Same errors. */
 NODISCARD int url_resolve(const struct url *base, const char *reference, struct url *url,
@@ -36,7 +39,7 @@ char *url_for_log(const struct url *url);
 /* The host is this machine by its name or address: localhost, 127.0.0.0/8, ::1. */
 bool url_is_loopback(const struct url *url);
 
-/* Appends path segments, percent-encoded each, and query parameters to a base URL that
+/* Appends path segments, percent-encoded each (none leads out of the base's path), and query parameters to a base URL that
  * may have a path of its own. segments and parameters are NULL-terminated lists;
  * parameters are name, value, name, value… and may be NULL. The caller frees the text. */
 char *url_build(const struct url *base, const char *const *segments, const char *const *parameters);

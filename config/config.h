@@ -23,8 +23,9 @@ struct config_source {
 
 /* Takes "--flag value" and "--flag=value" of the table's settings out of argv (argv[0]
  * stays, *argc shrinks), in front of a "--" only, and remembers them in values[i] (borrowed
- * from argv; count entries, zeroed by the caller). Problems: a flag without value, or
- * given twice. Words it does not know stay for the verb's own parser. */
+ * from argv; count entries, zeroed by the caller). Problems: a flag without value (then ""
+ * in values, which config_load passes over), one given twice, a secret (it is taken out as
+ * well, with its value). Words it does not know stay for the verb's own parser. */
 void config_take_flags(const struct config_source *source, int *argc, char **argv,
 		       const char **values, struct problems *problems);
 

@@ -22,6 +22,12 @@ enum setting_type {
 	SETTING_SECRET, /* struct secret: no command-line flag, has a …_FILE twin, never shown */
 };
 
+/* Bit 0 of required_for is the program's main job: help and reference page call such a
+ * setting required. */
+enum { SETTING_REQUIRED = 1 << 0 };
+
+enum { SETTING_FLAG_MAX = 64 }; /* room for any flag */
+
 struct setting {
 	const char *env;            /* "AGENT_ID" */
 	const char *yaml;           /* "service.agent_id"; NULL: not in a file */

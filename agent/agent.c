@@ -1,0 +1,351 @@
+#include "agent/agent.h"
+
+#include "agent/backoff.h"
+#include "agent/limits.h"
+#include "agent/outbox.h"
+#include "agent/relay.h"
+#include "agent/transport.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <uthash.h>
+
+enum {
+	HEARTBEAT_MS = 30000,
+	SIGN_OF_LIFE_MS = 3600000, /* one log line an hour */
+	KEEP_BATCH = 1000,         /* receipts in one call */
+};
+
+enum agent_state {
+	AGENT_RUNNING,
+	AGENT_DRAINING, /* takes nothing new, ends what it has */
+	AGENT_STOPPED,  /* says a last word */
+};
+
+/* A command that this agent has and whose answer the source has not taken. */
+struct held {
+	struct command *command;
+	UT_hash_handle hh; /* by command id */
+};
+
+struct agent {
+	const struct settings *settings;
+	enum agent_state state;
+	int exit_code;
+	struct loop *loop;
+	struct http_client *client;
+	struct transport *transport;
+	struct relay *relay;
+	struct outbox *outbox;
+	struct held *held;
+	struct backoff poll_backoff;
+	bool is_polling;
+	bool was_reached; /* the source has answered once */
+	uint64_t settled; /* since the start */
+	struct loop_task poll;
+	struct loop_timer *poll_again;
+	struct loop_timer *keep;
+	struct loop_timer *heartbeat;
+	struct loop_timer *sign_of_life;
+	struct loop_timer *drain;
+};
+
+static struct held *held_find(struct agent *agent, const char *id)
+{
+	struct held *held;
+	HASH_FIND_STR(agent->held, id, held);
+	return held;
+}
+
+static void held_add(struct agent *agent, struct command *command)
+{
+	struct held *held = mem_new(struct held);
+	held->command = command;
+	HASH_ADD_KEYPTR(hh, agent->held, command->id, strlen(command->id), held);
+}
+
+static void held_remove(struct agent *agent, const char *id)
+{
+	struct held *held = held_find(agent, id);
+	HASH_DEL(agent->held, held);
+	free(held);
+}
+
+static void say_goodbye(void *context)
+{
+	struct agent *agent = context;
+	log_info("stopped: %llu commands were relayed", (unsigned long long)agent->settled);
+	loop_stop(agent->loop);
+}
+
+static void stop_if_drained(struct agent *agent)
+{
+	if (agent->state != AGENT_DRAINING || relay_count(agent->relay) > 0 ||
+	    outbox_count(agent->outbox) > 0)
+		return;
+	agent->state = AGENT_STOPPED;
+	loop_timer_stop(agent->drain);
+	agent->transport->ops->announce(agent->transport, "STOPPED", say_goodbye, agent);
+}
+
+static void poll(void *context)
+{
+	struct agent *agent = context;
+	size_t room = relay_room(agent->relay);
+	if (agent->state != AGENT_RUNNING || agent->is_polling || room == 0 ||
+	    loop_timer_is_running(agent->poll_again))
+		return;
+	agent->is_polling = true;
+	agent->transport->ops->receive(agent->transport, room);
+}
+
+static void poll_soon(void *context)
+{
+	struct agent *agent = context;
+	loop_defer(agent->loop, &agent->poll);
+}
+
+static void take_receipt(struct command *command, const struct transport_delivery *delivery)
+{
+	free(command->receipt);
+	command->receipt = delivery->receipt != NULL ? mem_strdup(delivery->receipt) : NULL;
+	command->attempt = delivery->attempt;
+}
+
+static void on_delivery(void *context, const struct transport_delivery *delivery)
+{
+	struct agent *agent = context;
+	struct problems problems = PROBLEMS_INIT;
+	struct error err;
+	struct command *command = command_new(delivery->command, &problems, &err);
+	if (command == NULL) {
+		log_warn("a command that nobody can be answered for is dropped: %s", err.message);
+	} else {
+		struct held *held = held_find(agent, command->id);
+		if (held != NULL) {
+			/* Delivered again while it is under way: its answer goes to the newer
+			 * delivery. */
+			take_receipt(held->command, delivery);
+			command_free(command);
+		} else {
+			take_receipt(command, delivery);
+			held_add(agent, command);
+			relay_take(agent->relay, command, &problems);
+		}
+	}
+	problems_release(&problems);
+}
+
+static void on_received(void *context, const struct transport_outcome *outcome)
+{
+	struct agent *agent = context;
+	agent->is_polling = false;
+	if (!outcome->is_ok) {
+		loop_timer_start(agent->poll_again,
+				 backoff_fail(&agent->poll_backoff, outcome->is_refused,
+					      outcome->retry_after_ms, outcome->reason));
+		return;
+	}
+	backoff_succeed(&agent->poll_backoff);
+	if (!agent->was_reached)
+		log_info("connected: commands are polled from %s", agent->settings->service_url);
+	agent->was_reached = true;
+	poll_soon(agent);
+}
+
+static void on_posted(void *context, struct transport_post **posts, size_t count,
+		      const struct transport_outcome *outcome)
+{
+	struct agent *agent = context;
+	outbox_on_posted(agent->outbox, posts, count, outcome);
+}
+
+static void on_lost(void *context, const char *receipt)
+{
+	struct agent *agent = context;
+	for (struct held *held = agent->held; held != NULL; held = held->hh.next) {
+		struct command *command = held->command;
+		if (command->receipt != NULL && strcmp(command->receipt, receipt) == 0)
+			log_warn("command %s: its lease was lost, another agent may get it too",
+				 command->id);
+	}
+}
+
+static void on_command_end(void *context, struct command *command)
+{
+	struct agent *agent = context;
+	outbox_push(agent->outbox, command);
+	poll_soon(agent);
+}
+
+static void on_settled(void *context, struct command *command)
+{
+	struct agent *agent = context;
+	held_remove(agent, command->id);
+	command_free(command);
+	agent->settled++;
+	poll_soon(agent);
+	stop_if_drained(agent);
+}
+
+/* Everything that is held is still worked on: its leases are extended. */
+static void on_keep(void *context)
+{
+	struct agent *agent = context;
+	const char **receipts = mem_calloc(KEEP_BATCH, sizeof receipts[0]);
+	size_t count = 0;
+	for (struct held *held = agent->held; held != NULL; held = held->hh.next) {
+		if (held->command->receipt == NULL)
+			continue;
+		receipts[count++] = held->command->receipt;
+		if (count == KEEP_BATCH) {
+			agent->transport->ops->keep(agent->transport, receipts, count);
+			count = 0;
+		}
+	}
+	if (count > 0)
+		agent->transport->ops->keep(agent->transport, receipts, count);
+	free((void *)receipts);
+	loop_timer_start(agent->keep, agent->transport->keep_interval_ms);
+}
+
+static void on_heartbeat(void *context)
+{
+	struct agent *agent = context;
+	agent->transport->ops->announce(agent->transport, NULL, NULL, NULL);
+	loop_timer_start(agent->heartbeat, HEARTBEAT_MS);
+}
+
+static void on_sign_of_life(void *context)
+{
+	struct agent *agent = context;
+	log_info("alive: %llu commands relayed since the start, %zu under way, %zu answers wait",
+		 (unsigned long long)agent->settled, relay_count(agent->relay),
+		 outbox_count(agent->outbox));
+	loop_timer_start(agent->sign_of_life, SIGN_OF_LIFE_MS);
+}
+
+static void on_drain_over(void *context)
+{
+	struct agent *agent = context;
+	log_warn("stopped after %lld s with %zu commands under way and %zu answers not posted",
+		 (long long)agent->settings->drain_seconds, relay_count(agent->relay),
+		 outbox_count(agent->outbox));
+	agent->state = AGENT_STOPPED;
+	loop_stop(agent->loop);
+}
+
+static void on_stop_signal(void *context, int signal_number)
+{
+	struct agent *agent = context;
+	if (agent->state != AGENT_RUNNING) {
+		log_warn("stopped at once by a second signal");
+		agent->state = AGENT_STOPPED;
+		agent->exit_code = ERR_BUSY;
+		loop_stop(agent->loop);
+		return;
+	}
+	log_info("stopping on signal %d: %zu commands under way, %zu answers wait", signal_number,
+		 relay_count(agent->relay), outbox_count(agent->outbox));
+	agent->state = AGENT_DRAINING;
+	agent->transport->ops->receive_cancel(agent->transport);
+	agent->is_polling = false;
+	loop_timer_stop(agent->poll_again);
+	loop_timer_start(agent->drain, agent->settings->drain_seconds * 1000);
+	stop_if_drained(agent);
+}
+
+/* A connection each for what is in flight needs descriptors; the soft limit is often 1024. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit); /* then the lower one has to do */
+	}
+}
+
+static int agent_open(struct agent *agent, struct error *err)
+{
+	const struct settings *settings = agent->settings;
+	struct transport_events events = {
+		.context = agent,
+		.on_delivery = on_delivery,
+		.on_received = on_received,
+		.on_posted = on_posted,
+		.on_lost = on_lost,
+	};
+	if ((agent->loop = loop_new(err)) == NULL)
+		return err->code;
+	agent->client = http_client_new(agent->loop, settings->ca_file,
+					(size_t)settings->max_in_flight + 16, err);
+	if (agent->client == NULL)
+		return err->code;
+	agent->transport = transport_http_new(agent->client, settings, &events, err);
+	if (agent->transport == NULL)
+		return err->code;
+	agent->relay = relay_new(agent->loop, agent->client, settings, on_command_end, agent, err);
+	if (agent->relay == NULL)
+		return err->code;
+	agent->outbox = outbox_new(agent->loop, agent->client, agent->transport, on_settled, agent);
+	agent->poll = (struct loop_task){.run = poll, .context = agent};
+	agent->poll_backoff.what = "polling for commands";
+	agent->poll_again = loop_timer_new(agent->loop, poll_soon, agent);
+	agent->keep = loop_timer_new(agent->loop, on_keep, agent);
+	agent->heartbeat = loop_timer_new(agent->loop, on_heartbeat, agent);
+	agent->sign_of_life = loop_timer_new(agent->loop, on_sign_of_life, agent);
+	agent->drain = loop_timer_new(agent->loop, on_drain_over, agent);
+	return 0;
+}
+
+static void agent_close(struct agent *agent)
+{
+	if (agent->transport != NULL)
+		agent->transport->ops->free(agent->transport);
+	/* Before the commands, whose ids are its keys. */
+	struct held *held;
+	struct held *next;
+	HASH_ITER(hh, agent->held, held, next)
+	{
+		HASH_DEL(agent->held, held);
+		free(held);
+	}
+	relay_free(agent->relay);
+	outbox_free(agent->outbox);
+	if (agent->loop != NULL)
+		loop_cancel(agent->loop, &agent->poll);
+	loop_timer_free(agent->poll_again);
+	loop_timer_free(agent->keep);
+	loop_timer_free(agent->heartbeat);
+	loop_timer_free(agent->sign_of_life);
+	loop_timer_free(agent->drain);
+	http_client_free(agent->client);
+	loop_free(agent->loop);
+}
+
+int agent_run(const struct settings *settings, struct error *err)
+{
+	struct agent agent = {.settings = settings, .state = AGENT_RUNNING};
+	raise_descriptor_limit();
+	int rc = agent_open(&agent, err);
+	if (rc == 0) {
+		log_info("relay-agent %s: agent %s of %s polls %s, V2 %s", VERSION,
+			 settings->agent_id, settings->org_slug, settings->service_url,
+			 secret_is_set(&settings->key) ? "with a key" : "without a key");
+		loop_on_stop_signal(agent.loop, on_stop_signal, &agent);
+		agent.transport->ops->announce(agent.transport, "STARTED", NULL, NULL);
+		poll_soon(&agent);
+		loop_timer_start(agent.keep, agent.transport->keep_interval_ms);
+		loop_timer_start(agent.heartbeat, HEARTBEAT_MS);
+		loop_timer_start(agent.sign_of_life, SIGN_OF_LIFE_MS);
+		loop_run(agent.loop);
+		if (agent.exit_code != 0)
+			rc = error_set(err, agent.exit_code, "stopped by a second signal");
+	}
+	agent_close(&agent);
+	return rc;
+}

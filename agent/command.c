@@ -1,0 +1,126 @@
+#include "agent/command.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool command_kind_of(const char *action, enum command_kind *kind)
+{
+	static const struct {
+		const char *action;
+		enum command_kind kind;
+	} known[] = {
+		{"TetraScience.Connector.gdc.HttpRequest", COMMAND_LEGACY},
+		{"TetraScience.Connector.http.Request", COMMAND_PLAIN},
+		{"TetraScience.Connector.http.Request.V2", COMMAND_SEALED},
+	};
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+		if (strcmp(action, known[i].action) == 0) {
+			*kind = known[i].kind;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A member that may be absent; NULL also where it is wrong, which is a problem then. */
+static char *optional_text(struct json_object *json, const char *key, struct problems *problems)
+{
+	const char *text = NULL;
+	struct error err;
+	int rc = json_get_text(json, key, &text, &err);
+	if (rc != 0 && rc != ERR_NOT_FOUND)
+		problems_add(problems, "%s", err.message);
+	return text != NULL ? mem_strdup(text) : NULL;
+}
+
+static void parse_time(const char *key, const char *text, int64_t *time_ms,
+		       struct problems *problems)
+{
+	struct error err;
+	if (text != NULL && clock_parse(text, time_ms, &err) != 0)
+		problems_add(problems, "%s: %s", key, err.message);
+}
+
+static void parse_delivery(struct json_object *json, struct command *command,
+			   struct problems *problems)
+{
+	char *delivery = optional_text(json, "bodyDelivery", problems);
+	bool is_referenced = delivery != NULL && strcmp(delivery, "referenced") == 0;
+	if (is_referenced) {
+		command->body_url = optional_text(json, "bodyUrl", problems);
+		if (command->body_url == NULL)
+			problems_add(problems, "bodyUrl: missing, though bodyDelivery is \"referenced\"");
+	} else if (delivery != NULL && strcmp(delivery, "embedded") != 0) {
+		problems_add(problems, "bodyDelivery: \"%s\" is not one of embedded, referenced",
+			     delivery);
+	}
+	free(delivery);
+}
+
+struct command *command_new(struct json_object *json, struct problems *problems, struct error *err)
+{
+	const char *id;
+	if (json_get_text(json, "commandId", &id, err) != 0)
+		return NULL;
+	if (id[0] == '\0') {
+		error_set(err, ERR_NOT_FOUND, "commandId: empty");
+		return NULL;
+	}
+	struct command *command = mem_new(struct command);
+	answer_init(&command->answer);
+	command->state = COMMAND_RECEIVED;
+	command->id = mem_strdup(id);
+	command->attempt = 1;
+	command->started_ms = clock_monotonic_ms();
+	command->target_id = optional_text(json, "targetId", problems);
+	command->action = optional_text(json, "action", problems);
+	if (command->action == NULL && json_member(json, "action") == NULL)
+		problems_add(problems, "action: missing");
+	char *created_at = optional_text(json, "createdAt", problems);
+	parse_time("createdAt", created_at, &command->created_at_ms, problems);
+	free(created_at);
+	command->expires_at = optional_text(json, "expiresAt", problems);
+	command->expires_at_ms = INT64_MAX;
+	parse_time("expiresAt", command->expires_at, &command->expires_at_ms, problems);
+	parse_delivery(json, command, problems);
+	command->upload_url = optional_text(json, "responseBodyUploadUrl", problems);
+	command->body = json_object_get(json_member(json, "body"));
+	return command;
+}
+
+void command_free(struct command *command)
+{
+	if (command == NULL)
+		return;
+	free(command->id);
+	free(command->target_id);
+	free(command->action);
+	free(command->expires_at);
+	json_object_put(command->body);
+	free(command->body_url);
+	free(command->upload_url);
+	free(command->receipt);
+	payload_release(&command->payload);
+	answer_release(&command->answer);
+	free(command);
+}
+
+void command_set_state(struct command *command, enum command_state state)
+{
+	static const unsigned allowed[] = {
+		[COMMAND_RECEIVED] = 1u << COMMAND_FETCHING | 1u << COMMAND_WAITING,
+		[COMMAND_FETCHING] = 1u << COMMAND_WAITING,
+		[COMMAND_WAITING] = 1u << COMMAND_EXECUTING,
+		[COMMAND_EXECUTING] = 0,
+		[COMMAND_DONE] = 1u << COMMAND_POSTED,
+		[COMMAND_POSTED] = 0,
+	};
+	assert((allowed[command->state] & 1u << state) != 0 ||
+	       (state == COMMAND_DONE && command->state < COMMAND_DONE));
+	command->state = state;
+}

@@ -1,0 +1,67 @@
+/* A command: what came from the source, where it stands, and what it is answered. */
+#ifndef AGENT_COMMAND_H
+#define AGENT_COMMAND_H
+
+#include "agent/answer.h"
+#include "agent/payload.h"
+#include "base/problems.h"
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+/* The one way of a command; command_set_state allows no other. Any state may go to DONE. */
+enum command_state {
+	COMMAND_RECEIVED,  /* parsed, nothing done yet */
+	COMMAND_FETCHING,  /* its body is fetched from bodyUrl */
+	COMMAND_WAITING,   /* for a free place at its target */
+	COMMAND_EXECUTING, /* the request is under way */
+	COMMAND_DONE,      /* the answer stands */
+	COMMAND_POSTED,    /* the source has the answer, or said that it does not want it */
+};
+
+enum command_kind { COMMAND_LEGACY, COMMAND_PLAIN, COMMAND_SEALED };
+
+struct command {
+	enum command_state state;
+	char *id;
+	char *target_id; /* NULL: none was given */
+	char *action;
+	enum command_kind kind;
+	int64_t created_at_ms;
+	int64_t expires_at_ms; /* INT64_MAX: never */
+	char *expires_at;      /* as it was written; NULL: never */
+	struct json_object *body;
+	char *body_url;   /* NULL: the body is embedded */
+	char *upload_url; /* NULL: none */
+	char *receipt;    /* of the source's last delivery */
+	int attempt;      /* of the source's deliveries, from 1 */
+
+	struct aead *seal; /* the key that it opened with; borrowed; NULL: answer in plain */
+	struct payload payload;
+	struct answer answer;
+
+	/* For the log. */
+	int64_t started_ms; /* monotonic */
+	int64_t sent_bytes;
+	int64_t received_bytes;
+
+	/* Owned by whoever runs it at the time (relay.c). */
+	struct relay *relay;
+	void *running; /* the exchange or the target's call */
+	struct host_queue *host;
+	TAILQ_ENTRY(command) link;
+};
+
+/* Which action, if it is one of ours. */
+bool command_kind_of(const char *action, enum command_kind *kind);
+
+/* Reads a command's own fields (not its payload). NULL with ERR_NOT_FOUND when it has no
+ * commandId, so that nobody could be answered; otherwise a command, and problems names
+ * whatever else is wrong with it. json is borrowed, its body shared. */
+struct command *command_new(struct json_object *json, struct problems *problems, struct error *err);
+void command_free(struct command *command);
+void command_set_state(struct command *command, enum command_state state);
+
+#endif

@@ -1,0 +1,517 @@
+#include "agent/http.h"
+
+#include "agent/http_failure.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "crypto/trust.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	IDLE_HANDLES_MAX = 64,
+	ADDRESS_SIZE = INET6_ADDRSTRLEN + sizeof ":65535",
+};
+
+struct http_client {
+	struct loop *loop;
+	struct trust *trust;
+	/* Easy handles that wait to be used again: making one costs more than a request. */
+	CURL *idle[IDLE_HANDLES_MAX];
+	size_t idle_count;
+};
+
+struct http_exchange {
+	struct http_client *client;
+	struct loop_transfer transfer;
+	struct loop_task failure; /* queued when it could not be started */
+	void (*on_done)(void *context, struct http_response *response);
+	void *context;
+	CURL *easy;
+	struct curl_slist *header_lines;
+	curl_mime *form;
+	struct buf body;
+	size_t max_response_bytes;
+	int64_t timeout_ms;
+	char address[ADDRESS_SIZE]; /* the last one that a connection was tried to */
+	char error_text[CURL_ERROR_SIZE];
+	unsigned times_sent;
+	bool may_repeat;         /* GET and its like: libcurl may send it again */
+	bool was_repeat_refused; /* … and wanted to with one that may not */
+	bool is_too_large;
+	bool ends_with_headers; /* HEAD with a body: libcurl does not know that no body follows */
+	bool has_ended;         /* … and its headers have come */
+};
+
+struct http_client *http_client_new(struct loop *loop, const char *ca_file, size_t max_connections,
+				    struct error *err)
+{
+	struct http_client *client = mem_new(struct http_client);
+	client->loop = loop;
+	client->trust = trust_new(ca_file, err);
+	if (client->trust == NULL) {
+		http_client_free(client);
+		return NULL;
+	}
+	loop_set_max_connections(loop, max_connections);
+	return client;
+}
+
+void http_client_free(struct http_client *client)
+{
+	if (client == NULL)
+		return;
+	for (size_t i = 0; i < client->idle_count; i++)
+		curl_easy_cleanup(client->idle[i]);
+	trust_free(client->trust);
+	free(client);
+}
+
+void http_headers_add(struct http_headers *headers, const char *name, const char *value)
+{
+	assert(str_is_token(name, strlen(name)));
+	assert(str_is_header_value(value, strlen(value)));
+	headers->items = mem_realloc_array(headers->items, headers->count + 1,
+					   sizeof headers->items[0]);
+	headers->items[headers->count++] =
+		(struct http_header){.name = mem_strdup(name), .value = mem_strdup(value)};
+}
+
+const char *http_headers_get(const struct http_headers *headers, const char *name)
+{
+	for (size_t i = 0; i < headers->count; i++) {
+		if (str_equal_nocase(headers->items[i].name, name))
+			return headers->items[i].value;
+	}
+	return NULL;
+}
+
+void http_headers_remove(struct http_headers *headers, const char *name)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < headers->count; i++) {
+		if (str_equal_nocase(headers->items[i].name, name)) {
+			free(headers->items[i].name);
+			free(headers->items[i].value);
+		} else {
+			headers->items[kept++] = headers->items[i];
+		}
+	}
+	headers->count = kept;
+}
+
+void http_headers_copy(const struct http_headers *from, struct http_headers *to)
+{
+	for (size_t i = 0; i < from->count; i++)
+		http_headers_add(to, from->items[i].name, from->items[i].value);
+}
+
+void http_headers_release(struct http_headers *headers)
+{
+	for (size_t i = 0; i < headers->count; i++) {
+		free(headers->items[i].name);
+		free(headers->items[i].value);
+	}
+	free(headers->items);
+	*headers = (struct http_headers){0};
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *context)
+{
+	struct http_exchange *exchange = context;
+	size_t total = size * count;
+	if (total > exchange->max_response_bytes - exchange->body.size) {
+		exchange->is_too_large = true;
+		return CURL_WRITEFUNC_ERROR;
+	}
+	return buf_append(&exchange->body, bytes, total) == 0 ? total : CURL_WRITEFUNC_ERROR;
+}
+
+static size_t on_header(char *bytes, size_t size, size_t count, void *context)
+{
+	struct http_exchange *exchange = context;
+	size_t total = size * count;
+	bool is_blank = total <= 2 && (bytes[0] == '\r' || bytes[0] == '\n');
+	if (exchange->ends_with_headers && is_blank) {
+		long status = 0;
+		curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
+		if (status >= 200) {
+			exchange->has_ended = true;
+			return 0;
+		}
+	}
+	return total;
+}
+
+/* Called before a request goes out on a connection. libcurl sends a request again by itself
+ * when a connection that it kept breaks before an answer: nobody asked for that, and the
+ * target may have done its work. (CURLOPT_FORBID_RETRY_ON_REUSE came in 8.16.) */
+static int on_before_send(void *context, char *remote_ip, char *local_ip, int remote_port,
+			  int local_port)
+{
+	(void)remote_ip;
+	(void)local_ip;
+	(void)remote_port;
+	(void)local_port;
+	struct http_exchange *exchange = context;
+	if (exchange->times_sent++ > 0 && !exchange->may_repeat) {
+		exchange->was_repeat_refused = true;
+		return CURL_PREREQFUNC_ABORT;
+	}
+	return CURL_PREREQFUNC_OK;
+}
+
+static void address_format(const struct sockaddr *address, char text[ADDRESS_SIZE])
+{
+	char ip[INET6_ADDRSTRLEN] = "";
+	unsigned port = 0;
+	if (address->sa_family == AF_INET) {
+		struct sockaddr_in in;
+		memcpy(&in, address, sizeof in);
+		inet_ntop(AF_INET, &in.sin_addr, ip, sizeof ip);
+		port = ntohs(in.sin_port);
+	} else if (address->sa_family == AF_INET6) {
+		struct sockaddr_in6 in6;
+		memcpy(&in6, address, sizeof in6);
+		inet_ntop(AF_INET6, &in6.sin6_addr, ip, sizeof ip);
+		port = ntohs(in6.sin6_port);
+	}
+	snprintf(text, ADDRESS_SIZE, "%s:%u", ip, port);
+}
+
+static curl_socket_t on_open_socket(void *context, curlsocktype purpose,
+				    struct curl_sockaddr *address)
+{
+	(void)purpose;
+	struct http_exchange *exchange = context;
+	address_format(&address->addr, exchange->address);
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static CURLcode on_tls_context(CURL *easy, void *ssl_ctx, void *context)
+{
+	(void)easy;
+	struct http_client *client = context;
+	trust_apply(client->trust, ssl_ctx);
+	return CURLE_OK;
+}
+
+/* libcurl reads "Name:" as "leave it out" and "Name;" as "send it without a value". */
+static void append_header(struct http_exchange *exchange, const char *name, const char *value)
+{
+	value += strspn(value, " \t");
+	char *line = value[0] == '\0' ? mem_printf("%s;", name) : mem_printf("%s: %s", name, value);
+	struct curl_slist *longer = curl_slist_append(exchange->header_lines, line);
+	free(line);
+	if (longer == NULL)
+		abort(); /* as mem.h does */
+	exchange->header_lines = longer;
+}
+
+static void suppress_header(struct http_exchange *exchange, const char *name)
+{
+	char *line = mem_printf("%s:", name);
+	struct curl_slist *longer = curl_slist_append(exchange->header_lines, line);
+	free(line);
+	if (longer == NULL)
+		abort(); /* as mem.h does */
+	exchange->header_lines = longer;
+}
+
+static void set_headers(struct http_exchange *exchange, const struct http_request *request)
+{
+	for (size_t i = 0; request->headers != NULL && i < request->headers->count; i++)
+		append_header(exchange, request->headers->items[i].name,
+			      request->headers->items[i].value);
+	/* Without this a body over 1 MiB waits a second for "100 Continue". */
+	suppress_header(exchange, "Expect");
+	if (request->body_kind != HTTP_BODY_FORM &&
+	    (request->headers == NULL || http_headers_get(request->headers, "Content-Type") == NULL))
+		suppress_header(exchange, "Content-Type");
+	curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER, exchange->header_lines);
+}
+
+static int set_form(struct http_exchange *exchange, const struct http_request *request,
+		    struct error *err)
+{
+	exchange->form = curl_mime_init(exchange->easy);
+	for (size_t i = 0; i < request->part_count; i++) {
+		const struct http_part *part = &request->parts[i];
+		curl_mimepart *mime = curl_mime_addpart(exchange->form);
+		if (mime == NULL || curl_mime_name(mime, part->name) != CURLE_OK ||
+		    curl_mime_data(mime, part->value, part->size) != CURLE_OK ||
+		    curl_mime_filename(mime, part->filename) != CURLE_OK ||
+		    curl_mime_type(mime, part->content_type) != CURLE_OK)
+			return error_set(err, ERR_MEMORY, "no memory for a form of %zu parts",
+					 request->part_count);
+	}
+	curl_easy_setopt(exchange->easy, CURLOPT_MIMEPOST, exchange->form);
+	return 0;
+}
+
+static bool expects_body(const char *method)
+{
+	return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
+	       strcmp(method, "PATCH") == 0;
+}
+
+static int set_method_and_body(struct http_exchange *exchange, const struct http_request *request,
+			       struct error *err)
+{
+	CURL *easy = exchange->easy;
+	bool is_head = strcmp(request->method, "HEAD") == 0;
+	exchange->may_repeat = strcmp(request->method, "POST") != 0 &&
+			       strcmp(request->method, "PATCH") != 0;
+	if (request->body_kind == HTTP_BODY_FORM) {
+		if (set_form(exchange, request, err) != 0)
+			return err->code;
+	} else if (request->body_kind == HTTP_BODY_BYTES || expects_body(request->method)) {
+		curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_size);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+				 request->body_size > 0 ? request->body : "");
+	} else if (is_head) {
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+		return 0;
+	}
+	exchange->ends_with_headers = is_head;
+	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+	return 0;
+}
+
+static void set_profile(CURL *easy, const struct http_request *request)
+{
+	const struct http_profile *profile = request->profile;
+	bool is_tls = strncasecmp(request->url, "https:", 6) == 0;
+	const char *proxy = is_tls ? profile->https_proxy : profile->http_proxy;
+	curl_easy_setopt(easy, CURLOPT_PROXY, proxy != NULL ? proxy : "");
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, profile->no_proxy != NULL ? profile->no_proxy : "");
+	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	if (profile->needs_tls12)
+		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	curl_easy_setopt(easy, CURLOPT_SSLCERT, profile->client_cert_file);
+	curl_easy_setopt(easy, CURLOPT_SSLKEY, profile->client_key_file);
+}
+
+static void set_tls(struct http_exchange *exchange, bool ignore_certificate)
+{
+	CURL *easy = exchange->easy;
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, ignore_certificate ? 0L : 1L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, ignore_certificate ? 0L : 2L);
+	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+	curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+	curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
+	curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, exchange->client);
+}
+
+static void set_callbacks(struct http_exchange *exchange)
+{
+	CURL *easy = exchange->easy;
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->error_text);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_before_send);
+	curl_easy_setopt(easy, CURLOPT_PREREQDATA, exchange);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, exchange);
+}
+
+static int set_up(struct http_exchange *exchange, const struct http_request *request,
+		  struct error *err)
+{
+	CURL *easy = exchange->easy;
+	if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK)
+		return error_set(err, ERR_MEMORY, "no memory for a URL");
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* Or removing a transfer would wait for its name to be resolved. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "relay-agent/" VERSION);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms);
+	if (request->decode)
+		curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+	if (request->user != NULL) {
+		curl_easy_setopt(easy, CURLOPT_USERNAME, request->user);
+		curl_easy_setopt(easy, CURLOPT_PASSWORD,
+				 request->password != NULL ? request->password : "");
+	}
+	set_callbacks(exchange);
+	set_profile(easy, request);
+	set_tls(exchange, request->ignore_tls_certificate);
+	set_headers(exchange, request);
+	return set_method_and_body(exchange, request, err);
+}
+
+static void exchange_free(struct http_exchange *exchange)
+{
+	struct http_client *client = exchange->client;
+	if (exchange->easy != NULL) {
+		curl_easy_reset(exchange->easy);
+		if (client->idle_count < IDLE_HANDLES_MAX)
+			client->idle[client->idle_count++] = exchange->easy;
+		else
+			curl_easy_cleanup(exchange->easy);
+	}
+	curl_mime_free(exchange->form);
+	curl_slist_free_all(exchange->header_lines);
+	buf_release(&exchange->body);
+	free(exchange);
+}
+
+static const char *host_of(CURL *easy, CURLU **parsed, char **host)
+{
+	char *url = NULL;
+	curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
+	*parsed = curl_url();
+	if (*parsed == NULL || url == NULL ||
+	    curl_url_set(*parsed, CURLUPART_URL, url, 0) != CURLUE_OK ||
+	    curl_url_get(*parsed, CURLUPART_HOST, host, 0) != CURLUE_OK)
+		return "";
+	return *host;
+}
+
+static void explain(struct http_exchange *exchange, CURLcode code, struct http_response *response)
+{
+	CURL *easy = exchange->easy;
+	long os_errno = 0;
+	long verify_result = 0;
+	curl_off_t connected_us = 0;
+	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
+	curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verify_result);
+	curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected_us);
+	CURLU *parsed = NULL;
+	char *host = NULL;
+	struct http_attempt attempt = {
+		.curl_code = (int)code,
+		.os_errno = (int)os_errno,
+		.verify_result = verify_result,
+		.detail = exchange->error_text,
+		.address = exchange->address,
+		.host = host_of(easy, &parsed, &host),
+		.is_connected = connected_us > 0 || exchange->times_sent > 0,
+		.was_repeat_refused = exchange->was_repeat_refused,
+		.is_too_large = exchange->is_too_large,
+		.max_response_bytes = exchange->max_response_bytes,
+		.timeout_ms = exchange->timeout_ms,
+	};
+	http_failure_explain(&attempt, response);
+	curl_free(host);
+	curl_url_cleanup(parsed);
+}
+
+static void count_bytes(CURL *easy, struct http_response *response)
+{
+	long request_size = 0;
+	long header_size = 0;
+	curl_off_t uploaded = 0;
+	curl_off_t downloaded = 0;
+	curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &request_size);
+	curl_easy_getinfo(easy, CURLINFO_HEADER_SIZE, &header_size);
+	curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+	curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &downloaded);
+	response->sent_bytes = request_size + uploaded;
+	response->received_bytes = header_size + downloaded;
+}
+
+static void on_transfer_done(void *context, int curl_code)
+{
+	struct http_exchange *exchange = context;
+	struct http_response response = {.exchange = exchange, .body = &exchange->body};
+	long status = 0;
+	curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
+	bool is_answered = curl_code == CURLE_OK || exchange->has_ended;
+	if (is_answered && status >= 100 && status <= 999) {
+		response.status = (int)status;
+		const char *encoding = http_find_header(&response, "content-encoding");
+		response.is_decoded = encoding != NULL && exchange->body.size > 0 &&
+				      !str_equal_nocase(encoding, "identity");
+	} else {
+		explain(exchange, is_answered ? CURLE_WEIRD_SERVER_REPLY : (CURLcode)curl_code,
+			&response);
+	}
+	count_bytes(exchange->easy, &response);
+	exchange->on_done(exchange->context, &response);
+	exchange_free(exchange);
+}
+
+/* What could not even start is told as any other end: later, by the callback. */
+static void on_start_failed(void *context)
+{
+	struct http_exchange *exchange = context;
+	struct http_response response = {
+		.exchange = exchange, .body = &exchange->body, .code = "AGENT_ERROR"};
+	snprintf(response.message, sizeof response.message, "%s", exchange->error_text);
+	exchange->on_done(exchange->context, &response);
+	exchange_free(exchange);
+}
+
+struct http_exchange *http_start(struct http_client *client, const struct http_request *request,
+				 void (*on_done)(void *context, struct http_response *response),
+				 void *context)
+{
+	struct http_exchange *exchange = mem_new(struct http_exchange);
+	exchange->client = client;
+	exchange->on_done = on_done;
+	exchange->context = context;
+	exchange->max_response_bytes = request->max_response_bytes;
+	exchange->timeout_ms = request->told_timeout_ms > 0 ? request->told_timeout_ms
+							    : request->timeout_ms;
+	buf_init(&exchange->body, request->max_response_bytes);
+	exchange->easy = client->idle_count > 0 ? client->idle[--client->idle_count]
+						: curl_easy_init();
+	struct error err;
+	if (exchange->easy == NULL)
+		abort(); /* as mem.h does */
+	exchange->transfer = (struct loop_transfer){
+		.easy = exchange->easy, .on_done = on_transfer_done, .context = exchange};
+	if (set_up(exchange, request, &err) != 0 ||
+	    loop_transfer_add(client->loop, &exchange->transfer, &err) != 0) {
+		snprintf(exchange->error_text, sizeof exchange->error_text, "%.200s", err.message);
+		exchange->failure = (struct loop_task){.run = on_start_failed, .context = exchange};
+		loop_defer(client->loop, &exchange->failure);
+	}
+	return exchange;
+}
+
+void http_cancel(struct http_exchange *exchange)
+{
+	if (exchange == NULL)
+		return;
+	if (exchange->failure.is_queued)
+		loop_cancel(exchange->client->loop, &exchange->failure);
+	else
+		loop_transfer_remove(exchange->client->loop, &exchange->transfer);
+	exchange_free(exchange);
+}
+
+bool http_next_header(const struct http_response *response, void **position, const char **name,
+		      const char **value)
+{
+	struct curl_header *header = curl_easy_nextheader(response->exchange->easy, CURLH_HEADER, -1,
+							  (struct curl_header *)*position);
+	if (header == NULL)
+		return false;
+	*position = header;
+	*name = header->name;
+	*value = header->value;
+	return true;
+}
+
+const char *http_find_header(const struct http_response *response, const char *name)
+{
+	struct curl_header *header;
+	if (curl_easy_header(response->exchange->easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+		return NULL;
+	return header->value;
+}

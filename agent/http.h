@@ -1,0 +1,106 @@
+/* One HTTP exchange: a request goes out, and exactly one callback tells how it ended,
+ * never from inside http_start. Redirects are not followed here, nothing is retried: an
+ * exchange is one request on the wire or none. libcurl does the work; only this file and
+ * loop.c know it. */
+#ifndef AGENT_HTTP_H
+#define AGENT_HTTP_H
+
+#include "agent/loop.h"
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What all exchanges of one kind of peer share. Borrowed texts, NULL where not used. */
+struct http_profile {
+	const char *https_proxy; /* for https:// URLs; NULL: direct, whatever the environment says */
+	const char *http_proxy;  /* the same for http:// */
+	const char *no_proxy;    /* hosts that are reached without it */
+	const char *client_cert_file; /* PEM */
+	const char *client_key_file;  /* PEM */
+	bool needs_tls12;             /* refuse TLS below 1.2 */
+};
+
+struct http_client;
+
+/* ca_file (may be NULL) is trusted beside the system's roots. max_connections bounds how
+ * many idle connections are kept. */
+struct http_client *http_client_new(struct loop *loop, const char *ca_file, size_t max_connections,
+				    struct error *err);
+void http_client_free(struct http_client *client);
+
+/* Headers in order; names are tokens and values hold no CR, LF or NUL (the caller has
+ * checked: http.c asserts it). */
+struct http_headers {
+	struct http_header {
+		char *name;
+		char *value;
+	} *items;
+	size_t count;
+};
+void http_headers_add(struct http_headers *headers, const char *name, const char *value);
+/* The first of that name, letter case ignored, or NULL. */
+const char *http_headers_get(const struct http_headers *headers, const char *name);
+void http_headers_remove(struct http_headers *headers, const char *name);
+void http_headers_copy(const struct http_headers *from, struct http_headers *to);
+void http_headers_release(struct http_headers *headers);
+
+/* One part of multipart/form-data (RFC 7578); borrowed. */
+struct http_part {
+	const char *name;
+	const char *value;
+	size_t size;
+	const char *filename;     /* NULL: none */
+	const char *content_type; /* NULL: none, or guessed where there is a filename */
+};
+
+enum http_body_kind { HTTP_BODY_NONE, HTTP_BODY_BYTES, HTTP_BODY_FORM };
+
+/* Borrowed until the exchange has ended. */
+struct http_request {
+	const struct http_profile *profile;
+	const char *method; /* upper case */
+	const char *url;
+	const char *user;     /* for basic authentication; NULL: none */
+	const char *password; /* NULL: empty */
+	const struct http_headers *headers;
+	enum http_body_kind body_kind;
+	const void *body;
+	size_t body_size;
+	const struct http_part *parts;
+	size_t part_count;
+	int64_t timeout_ms;      /* for the whole exchange */
+	int64_t told_timeout_ms; /* what a message about it names; 0: timeout_ms */
+	bool ignore_tls_certificate;
+	bool decode; /* offer and decode content encodings */
+	size_t max_response_bytes;
+};
+
+/* How it ended. Valid inside the callback only, except for what it takes. */
+struct http_response {
+	int status;       /* 0: no answer */
+	const char *code; /* no answer: a stable code of commands ("ECONNREFUSED") */
+	char message[ERROR_MESSAGE_MAX]; /* no answer: "connect ECONNREFUSED 127.0.0.1:80" */
+	struct buf *body;                /* the callback may take the bytes with buf_detach */
+	bool is_decoded; /* a content encoding was taken off the body */
+	int64_t sent_bytes;     /* of bodies and headers */
+	int64_t received_bytes; /* on the wire */
+	struct http_exchange *exchange;
+};
+
+struct http_exchange *http_start(struct http_client *client, const struct http_request *request,
+				 void (*on_done)(void *context, struct http_response *response),
+				 void *context);
+/* Ends it without a callback. */
+void http_cancel(struct http_exchange *exchange);
+
+/* Walks the headers of the final answer in order of arrival (no 1xx, no trailers), from
+ * *position = 0; false at the end. The texts live as long as the exchange. */
+bool http_next_header(const struct http_response *response, void **position, const char **name,
+		      const char **value);
+/* The first header of that name, or NULL. */
+const char *http_find_header(const struct http_response *response, const char *name);
+
+#endif

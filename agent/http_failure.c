@@ -1,0 +1,166 @@
+#include "agent/http_failure.h"
+
+#include "crypto/trust.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static void fail(struct http_response *response, const char *code, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+static void fail(struct http_response *response, const char *code, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	response->code = code;
+	vsnprintf(response->message, sizeof response->message, format, args);
+	va_end(args);
+}
+
+static bool mentions(const char *detail, const char *word)
+{
+	return strcasestr(detail, word) != NULL;
+}
+
+static void explain_connect(const struct http_attempt *attempt, struct http_response *response)
+{
+	const char *code;
+	switch (attempt->os_errno) {
+	case ECONNREFUSED:
+		code = "ECONNREFUSED";
+		break;
+	case ETIMEDOUT:
+		code = "ETIMEDOUT";
+		break;
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case ENETDOWN:
+	case EADDRNOTAVAIL:
+	case EACCES:
+	case EPERM:
+		code = "EHOSTUNREACH";
+		break;
+	case ECONNRESET:
+		code = "ECONNRESET";
+		break;
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case ENOBUFS:
+		fail(response, "AGENT_ERROR", "connect %s: %s", attempt->address,
+		     strerror(attempt->os_errno));
+		return;
+	default:
+		fail(response, "EHOSTUNREACH", "connect EHOSTUNREACH %s (%s)", attempt->address,
+		     attempt->detail);
+		return;
+	}
+	fail(response, code, "connect %s %s", code, attempt->address);
+}
+
+static void explain_timeout(const struct http_attempt *attempt, struct http_response *response)
+{
+	/* Without an address the time went by while the name was looked up. */
+	if (!attempt->is_connected && attempt->address[0] != '\0')
+		fail(response, "ETIMEDOUT", "connect ETIMEDOUT %s", attempt->address);
+	else
+		fail(response, "ECONNABORTED", "timeout of %lldms exceeded",
+		     (long long)attempt->timeout_ms);
+}
+
+static void explain_certificate(const struct http_attempt *attempt, struct http_response *response)
+{
+	const char *code;
+	const char *text;
+	trust_explain(attempt->verify_result, &code, &text);
+	if (code != NULL)
+		fail(response, code, "%s", text);
+	else
+		fail(response, "ERR_TLS_CERT_ALTNAME_INVALID",
+		     "Hostname/IP does not match certificate's altnames: Host: %s. is not in the cert's "
+		     "altnames",
+		     attempt->host);
+}
+
+/* libcurl says "receive error" for a broken connection and for chunks that are none. */
+static void explain_receive(const struct http_attempt *attempt, struct http_response *response)
+{
+	if (mentions(attempt->detail, "chunk"))
+		fail(response, "INVALID_RESPONSE", "%s", attempt->detail);
+	else
+		fail(response, "ECONNRESET", "read ECONNRESET");
+}
+
+static void explain_send(const struct http_attempt *attempt, struct http_response *response)
+{
+	if (attempt->os_errno == ECONNRESET)
+		fail(response, "ECONNRESET", "write ECONNRESET");
+	else
+		fail(response, "EPIPE", "write EPIPE");
+}
+
+void http_failure_explain(const struct http_attempt *attempt, struct http_response *response)
+{
+	const char *detail = attempt->detail[0] != '\0'
+				     ? attempt->detail
+				     : curl_easy_strerror((CURLcode)attempt->curl_code);
+	if (attempt->was_repeat_refused) {
+		fail(response, "ECONNRESET", "socket hang up");
+		return;
+	}
+	if (attempt->is_too_large) {
+		fail(response, "RESPONSE_TOO_LARGE", "maxContentLength size of %zu exceeded",
+		     attempt->max_response_bytes);
+		return;
+	}
+	switch (attempt->curl_code) {
+	case CURLE_COULDNT_RESOLVE_HOST:
+		fail(response, "ENOTFOUND", "getaddrinfo ENOTFOUND %s", attempt->host);
+		break;
+	case CURLE_COULDNT_RESOLVE_PROXY:
+		fail(response, "ENOTFOUND", "the proxy's name: %s", detail);
+		break;
+	case CURLE_COULDNT_CONNECT:
+		explain_connect(attempt, response);
+		break;
+	case CURLE_OPERATION_TIMEDOUT:
+		explain_timeout(attempt, response);
+		break;
+	case CURLE_PEER_FAILED_VERIFICATION:
+		explain_certificate(attempt, response);
+		break;
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_CIPHER:
+	case CURLE_SSL_ISSUER_ERROR:
+	case CURLE_PROXY:
+		/* A peer that hangs up within the handshake is no TLS problem of ours to name. */
+		if (attempt->os_errno == ECONNRESET || mentions(detail, "connection reset"))
+			fail(response, "ECONNRESET", "read ECONNRESET");
+		else
+			fail(response, "EPROTO", "%s", detail);
+		break;
+	case CURLE_GOT_NOTHING:
+		fail(response, "ECONNRESET", "socket hang up");
+		break;
+	case CURLE_RECV_ERROR:
+		explain_receive(attempt, response);
+		break;
+	case CURLE_SEND_ERROR:
+		explain_send(attempt, response);
+		break;
+	case CURLE_PARTIAL_FILE:
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9 */
+	case CURLE_BAD_CONTENT_ENCODING:
+	case CURLE_WRITE_ERROR:
+		fail(response, "INVALID_RESPONSE", "%s", detail);
+		break;
+	default:
+		fail(response, "AGENT_ERROR", "%s", detail);
+		break;
+	}
+}

@@ -1,0 +1,314 @@
+#include "agent/loop.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <uv.h>
+
+struct loop_timer {
+	uv_timer_t handle;
+	void (*on_time)(void *context);
+	void *context;
+};
+
+/* libuv's view of one of curl's sockets. */
+struct watch {
+	uv_poll_t handle;
+	struct loop *loop;
+	curl_socket_t socket;
+};
+
+enum { SIGNALS = 2 };
+
+struct loop {
+	uv_loop_t uv;
+	uv_timer_t curl_timer;
+	uv_prepare_t before_wait;
+	uv_check_t after_wait;
+	uv_signal_t signals[SIGNALS];
+	void (*on_signal)(void *context, int signal_number);
+	void *signal_context;
+	CURLM *multi;
+	TAILQ_HEAD(, loop_task) tasks;
+};
+
+/* Hands finished transfers to their owners; true when there were any. */
+static bool complete_transfers(struct loop *loop)
+{
+	bool any = false;
+	int queued;
+	for (CURLMsg *message; (message = curl_multi_info_read(loop->multi, &queued)) != NULL;) {
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		/* The message dies when its handle is removed. */
+		CURLcode code = message->data.result;
+		struct loop_transfer *transfer = NULL;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+		curl_multi_remove_handle(loop->multi, transfer->easy);
+		transfer->on_done(transfer->context, (int)code);
+		any = true;
+	}
+	return any;
+}
+
+static bool run_tasks(struct loop *loop)
+{
+	bool any = false;
+	for (struct loop_task *task; (task = TAILQ_FIRST(&loop->tasks)) != NULL; any = true) {
+		TAILQ_REMOVE(&loop->tasks, task, link);
+		task->is_queued = false;
+		task->run(task->context);
+	}
+	return any;
+}
+
+static void end_turn(struct loop *loop)
+{
+	while (complete_transfers(loop) || run_tasks(loop))
+		;
+}
+
+/* Before the wait as well: what timers deferred must not sleep until the next event. */
+static void on_before_wait(uv_prepare_t *handle)
+{
+	end_turn(handle->loop->data);
+}
+
+static void on_after_wait(uv_check_t *handle)
+{
+	end_turn(handle->loop->data);
+}
+
+static void on_curl_timer(uv_timer_t *handle)
+{
+	struct loop *loop = handle->loop->data;
+	int running;
+	curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+}
+
+/* curl's timer is one-shot: it is asked for anew, or taken back with -1. */
+static int on_curl_wants_timer(CURLM *multi, long timeout_ms, void *context)
+{
+	(void)multi;
+	struct loop *loop = context;
+	if (timeout_ms < 0) {
+		uv_timer_stop(&loop->curl_timer);
+	} else {
+		uv_update_time(&loop->uv);
+		uv_timer_start(&loop->curl_timer, on_curl_timer, (uint64_t)timeout_ms, 0);
+	}
+	return 0;
+}
+
+static void on_socket_ready(uv_poll_t *handle, int status, int events)
+{
+	struct watch *watch = (struct watch *)handle;
+	int action = 0;
+	if (status < 0)
+		action = CURL_CSELECT_ERR;
+	if (events & UV_READABLE)
+		action |= CURL_CSELECT_IN;
+	if (events & UV_WRITABLE)
+		action |= CURL_CSELECT_OUT;
+	int running;
+	curl_multi_socket_action(watch->loop->multi, watch->socket, action, &running);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static struct watch *watch_new(struct loop *loop, curl_socket_t socket)
+{
+	struct watch *watch = mem_new(struct watch);
+	watch->loop = loop;
+	watch->socket = socket;
+	int rc = uv_poll_init_socket(&loop->uv, &watch->handle, socket);
+	if (rc != 0) {
+		log_error("cannot watch a socket: %s", uv_strerror(rc));
+		free(watch);
+		return NULL;
+	}
+	curl_multi_assign(loop->multi, socket, watch);
+	return watch;
+}
+
+static int on_curl_wants_socket(CURL *easy, curl_socket_t socket, int what, void *context,
+				void *socket_context)
+{
+	(void)easy;
+	struct loop *loop = context;
+	struct watch *watch = socket_context;
+	if (what == CURL_POLL_REMOVE) {
+		if (watch != NULL)
+			uv_close((uv_handle_t *)&watch->handle, on_handle_closed);
+		curl_multi_assign(loop->multi, socket, NULL);
+		return 0;
+	}
+	if (watch == NULL && (watch = watch_new(loop, socket)) == NULL)
+		return -1;
+	int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+	return uv_poll_start(&watch->handle, events, on_socket_ready) == 0 ? 0 : -1;
+}
+
+static void on_uv_signal(uv_signal_t *handle, int signal_number)
+{
+	struct loop *loop = handle->loop->data;
+	loop->on_signal(loop->signal_context, signal_number);
+}
+
+struct loop *loop_new(struct error *err)
+{
+	struct loop *loop = mem_new(struct loop);
+	TAILQ_INIT(&loop->tasks);
+	int rc = uv_loop_init(&loop->uv);
+	if (rc != 0) {
+		error_set(err, ERR_SYSTEM, "cannot start the event loop: %s", uv_strerror(rc));
+		free(loop);
+		return NULL;
+	}
+	loop->uv.data = loop;
+	uv_timer_init(&loop->uv, &loop->curl_timer);
+	uv_prepare_init(&loop->uv, &loop->before_wait);
+	uv_prepare_start(&loop->before_wait, on_before_wait);
+	uv_check_init(&loop->uv, &loop->after_wait);
+	uv_check_start(&loop->after_wait, on_after_wait);
+	for (int i = 0; i < SIGNALS; i++)
+		uv_signal_init(&loop->uv, &loop->signals[i]);
+
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	loop->multi = curl_multi_init();
+	if (loop->multi == NULL) {
+		error_set(err, ERR_MEMORY, "cannot start libcurl");
+		loop_free(loop);
+		return NULL;
+	}
+	curl_multi_setopt(loop->multi, CURLMOPT_SOCKETFUNCTION, on_curl_wants_socket);
+	curl_multi_setopt(loop->multi, CURLMOPT_SOCKETDATA, loop);
+	curl_multi_setopt(loop->multi, CURLMOPT_TIMERFUNCTION, on_curl_wants_timer);
+	curl_multi_setopt(loop->multi, CURLMOPT_TIMERDATA, loop);
+	return loop;
+}
+
+static void close_if_open(uv_handle_t *handle, void *context)
+{
+	(void)context;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+void loop_free(struct loop *loop)
+{
+	if (loop == NULL)
+		return;
+	assert(TAILQ_EMPTY(&loop->tasks));
+	/* curl first: closing its connections takes its sockets out of libuv. */
+	if (loop->multi != NULL)
+		curl_multi_cleanup(loop->multi);
+	uv_walk(&loop->uv, close_if_open, NULL);
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
+	int rc = uv_loop_close(&loop->uv);
+	assert(rc == 0);
+	(void)rc; /* only an assertion's matter: every handle was closed above */
+	curl_global_cleanup();
+	free(loop);
+}
+
+void loop_run(struct loop *loop)
+{
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *loop)
+{
+	uv_stop(&loop->uv);
+}
+
+struct loop_timer *loop_timer_new(struct loop *loop, void (*on_time)(void *context), void *context)
+{
+	struct loop_timer *timer = mem_new(struct loop_timer);
+	timer->on_time = on_time;
+	timer->context = context;
+	uv_timer_init(&loop->uv, &timer->handle);
+	return timer;
+}
+
+static void on_timer(uv_timer_t *handle)
+{
+	struct loop_timer *timer = (struct loop_timer *)handle;
+	timer->on_time(timer->context);
+}
+
+void loop_timer_start(struct loop_timer *timer, int64_t delay_ms)
+{
+	/* libuv counts from the start of the turn, which may be a while ago. */
+	uv_update_time(timer->handle.loop);
+	uv_timer_start(&timer->handle, on_timer, delay_ms > 0 ? (uint64_t)delay_ms : 0, 0);
+}
+
+void loop_timer_stop(struct loop_timer *timer)
+{
+	uv_timer_stop(&timer->handle);
+}
+
+bool loop_timer_is_running(const struct loop_timer *timer)
+{
+	return uv_is_active((const uv_handle_t *)&timer->handle);
+}
+
+void loop_timer_free(struct loop_timer *timer)
+{
+	if (timer != NULL)
+		uv_close((uv_handle_t *)&timer->handle, on_handle_closed);
+}
+
+void loop_defer(struct loop *loop, struct loop_task *task)
+{
+	if (task->is_queued)
+		return;
+	task->is_queued = true;
+	TAILQ_INSERT_TAIL(&loop->tasks, task, link);
+}
+
+void loop_cancel(struct loop *loop, struct loop_task *task)
+{
+	if (!task->is_queued)
+		return;
+	task->is_queued = false;
+	TAILQ_REMOVE(&loop->tasks, task, link);
+}
+
+void loop_on_stop_signal(struct loop *loop, void (*on_signal)(void *context, int signal_number),
+			 void *context)
+{
+	static const int numbers[SIGNALS] = {SIGTERM, SIGINT};
+	loop->on_signal = on_signal;
+	loop->signal_context = context;
+	for (int i = 0; i < SIGNALS; i++)
+		uv_signal_start(&loop->signals[i], on_uv_signal, numbers[i]);
+}
+
+void loop_set_max_connections(struct loop *loop, size_t count)
+{
+	curl_multi_setopt(loop->multi, CURLMOPT_MAXCONNECTS, (long)count);
+}
+
+int loop_transfer_add(struct loop *loop, struct loop_transfer *transfer, struct error *err)
+{
+	curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer);
+	CURLMcode code = curl_multi_add_handle(loop->multi, transfer->easy);
+	if (code != CURLM_OK)
+		return error_set(err, ERR_SYSTEM, "cannot start a transfer: %s",
+				 curl_multi_strerror(code));
+	return 0;
+}
+
+void loop_transfer_remove(struct loop *loop, struct loop_transfer *transfer)
+{
+	curl_multi_remove_handle(loop->multi, transfer->easy);
+}

@@ -1,0 +1,63 @@
+/* The one loop of the agent: libuv waits, curl's multi interface is driven from it with
+ * socket_action. Everything runs on the thread that calls loop_run.
+ *
+ * A turn is one pass of the loop: timers, then descriptors, then its end. At the end of
+ * a turn finished transfers are completed first, then the tasks that were deferred during
+ * the turn run, until there are none: whatever should happen once for all events of a turn
+ * (posting a batch, one transaction) is deferred to there. */
+#ifndef AGENT_LOOP_H
+#define AGENT_LOOP_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct loop;
+
+struct loop *loop_new(struct error *err);
+/* All timers, tasks and transfers of it must have ended before. */
+void loop_free(struct loop *loop);
+/* Returns after loop_stop was called (at the end of that turn). */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+/* One-shot timers. The callback may start, stop or free its own timer. Starting a timer
+ * that runs sets it anew. */
+struct loop_timer;
+struct loop_timer *loop_timer_new(struct loop *loop, void (*on_time)(void *context), void *context);
+void loop_timer_start(struct loop_timer *timer, int64_t delay_ms);
+void loop_timer_stop(struct loop_timer *timer);
+bool loop_timer_is_running(const struct loop_timer *timer);
+void loop_timer_free(struct loop_timer *timer);
+
+/* A task runs once at the end of the turn in which it was deferred; deferring it again
+ * before that changes nothing. Embedded in its owner, which cancels it before it goes. */
+struct loop_task {
+	void (*run)(void *context);
+	void *context;
+	bool is_queued;
+	TAILQ_ENTRY(loop_task) link;
+};
+void loop_defer(struct loop *loop, struct loop_task *task);
+void loop_cancel(struct loop *loop, struct loop_task *task);
+
+/* SIGTERM and SIGINT call back inside the loop, never in the middle of anything. */
+void loop_on_stop_signal(struct loop *loop, void (*on_signal)(void *context, int signal_number),
+                         void *context);
+
+/* For http.c alone: starts a curl easy handle and calls back once when it is done, with
+ * its CURLcode, never from inside these functions. Removing one ends it without a call. */
+struct loop_transfer {
+	void *easy; /* CURL * */
+	void (*on_done)(void *context, int curl_code);
+	void *context;
+};
+NODISCARD int loop_transfer_add(struct loop *loop, struct loop_transfer *transfer,
+                                struct error *err);
+void loop_set_max_connections(struct loop *loop, size_t count);
+void loop_transfer_remove(struct loop *loop, struct loop_transfer *transfer);
+
+#endif

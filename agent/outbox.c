@@ -1,0 +1,312 @@
+#include "agent/outbox.h"
+
+#include "agent/backoff.h"
+#include "agent/limits.h"
+#include "agent/service_call.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	POSTS_AT_ONCE = 4,   /* while one is under way … */
+	POST_WORTHWHILE = 16, /* … a further one goes when so many wait */
+	POST_COUNT_MAX = 1000,
+	UPLOADS_AT_ONCE = 4,
+	UPLOAD_TIMEOUT_MS = 600000,
+	MESSAGE_OVERHEAD = 512, /* a status message without its body, at most */
+};
+
+/* Where an answer stands on its way. */
+enum entry_state { ENTRY_LARGE, ENTRY_UPLOADING, ENTRY_READY, ENTRY_POSTING };
+
+struct outbox_entry {
+	struct outbox *outbox;
+	struct command *command;
+	struct transport_post post;
+	enum entry_state state;
+	struct http_exchange *upload;
+	struct http_headers upload_headers;
+	struct loop_timer *retry; /* of an upload that failed */
+	struct backoff backoff;
+	TAILQ_ENTRY(outbox_entry) link;
+};
+
+TAILQ_HEAD(entry_list, outbox_entry);
+
+struct outbox {
+	struct loop *loop;
+	struct http_client *client;
+	struct transport *transport;
+	void (*on_settled)(void *context, struct command *command);
+	void *context;
+	struct entry_list large; /* to be uploaded first */
+	struct entry_list ready;
+	struct entry_list busy; /* being uploaded or posted */
+	size_t ready_count;
+	size_t count;
+	size_t uploads;
+	size_t posts;
+	size_t batch_max; /* 1 after a batch that was refused for what it holds */
+	struct backoff backoff;
+	struct loop_timer *retry;
+	struct loop_task flush;
+};
+
+static void flush(void *context);
+
+static void entry_free(struct outbox_entry *entry)
+{
+	loop_timer_free(entry->retry);
+	http_headers_release(&entry->upload_headers);
+	free(entry);
+}
+
+static void entry_ready(struct outbox_entry *entry)
+{
+	struct outbox *outbox = entry->outbox;
+	entry->state = ENTRY_READY;
+	TAILQ_INSERT_TAIL(&outbox->ready, entry, link);
+	outbox->ready_count++;
+	loop_defer(outbox->loop, &outbox->flush);
+}
+
+static void on_retry_upload(void *context)
+{
+	struct outbox_entry *entry = context;
+	struct outbox *outbox = entry->outbox;
+	TAILQ_REMOVE(&outbox->busy, entry, link);
+	entry->state = ENTRY_LARGE;
+	TAILQ_INSERT_TAIL(&outbox->large, entry, link);
+	loop_defer(outbox->loop, &outbox->flush);
+}
+
+static void on_uploaded(void *context, struct http_response *response)
+{
+	struct outbox_entry *entry = context;
+	struct outbox *outbox = entry->outbox;
+	struct command *command = entry->command;
+	struct transport_outcome outcome;
+	transport_outcome_from_response(&outcome, response, "PUT of an answer to its upload URL");
+	entry->upload = NULL;
+	outbox->uploads--;
+	loop_defer(outbox->loop, &outbox->flush);
+	if (outcome.is_ok) {
+		entry->post.is_referenced = true;
+	} else if (outcome.is_gone || outcome.is_refused) {
+		log_error("command %s: its answer of %zu bytes is not taken: %s", command->id,
+			  command->answer.json.size, outcome.reason);
+		answer_fail(&command->answer, "AGENT_ERROR", command->seal,
+			    "The answer of %zu bytes could not be uploaded: %s",
+			    command->answer.json.size, outcome.reason);
+	} else {
+		loop_timer_start(entry->retry, backoff_fail(&entry->backoff, false,
+							    outcome.retry_after_ms, outcome.reason));
+		return; /* stays among the busy ones until the timer runs out */
+	}
+	TAILQ_REMOVE(&outbox->busy, entry, link);
+	entry_ready(entry);
+}
+
+static void start_upload(struct outbox *outbox, struct outbox_entry *entry)
+{
+	struct http_request request = {
+		.profile = &outbox->transport->profile,
+		.method = "PUT",
+		.url = entry->command->upload_url, /* byte for byte: it may be signed */
+		.headers = &entry->upload_headers,
+		.body_kind = HTTP_BODY_BYTES,
+		.body = entry->command->answer.json.data,
+		.body_size = entry->command->answer.json.size,
+		.timeout_ms = UPLOAD_TIMEOUT_MS,
+		.max_response_bytes = LIMIT_SERVICE_ANSWER_BYTES,
+	};
+	TAILQ_REMOVE(&outbox->large, entry, link);
+	TAILQ_INSERT_TAIL(&outbox->busy, entry, link);
+	entry->state = ENTRY_UPLOADING;
+	outbox->uploads++;
+	entry->upload = http_start(outbox->client, &request, on_uploaded, entry);
+}
+
+/* Takes as many ready entries as fit into one post. */
+static void start_post(struct outbox *outbox)
+{
+	size_t capacity = outbox->ready_count < outbox->batch_max ? outbox->ready_count
+								  : outbox->batch_max;
+	struct transport_post **posts = mem_calloc(capacity, sizeof posts[0]);
+	size_t count = 0;
+	size_t bytes = 0;
+	for (struct outbox_entry *entry;
+	     count < capacity && (entry = TAILQ_FIRST(&outbox->ready)) != NULL;) {
+		size_t size = MESSAGE_OVERHEAD + strlen(entry->command->id) +
+			      (entry->post.is_referenced ? 0 : entry->command->answer.json.size);
+		if (count > 0 && bytes + size > outbox->transport->post_max_bytes)
+			break;
+		bytes += size;
+		TAILQ_REMOVE(&outbox->ready, entry, link);
+		TAILQ_INSERT_TAIL(&outbox->busy, entry, link);
+		outbox->ready_count--;
+		entry->state = ENTRY_POSTING;
+		entry->post.receipt = entry->command->receipt;
+		posts[count++] = &entry->post;
+	}
+	outbox->posts++;
+	outbox->transport->ops->post(outbox->transport, posts, count);
+}
+
+static void flush(void *context)
+{
+	struct outbox *outbox = context;
+	while (outbox->uploads < UPLOADS_AT_ONCE && !TAILQ_EMPTY(&outbox->large))
+		start_upload(outbox, TAILQ_FIRST(&outbox->large));
+	if (loop_timer_is_running(outbox->retry))
+		return;
+	while (outbox->ready_count > 0 &&
+	       (outbox->posts == 0 ||
+		(outbox->posts < POSTS_AT_ONCE && outbox->ready_count >= POST_WORTHWHILE)))
+		start_post(outbox);
+}
+
+static struct outbox_entry *entry_of(struct transport_post *post)
+{
+	return (struct outbox_entry *)((char *)post - offsetof(struct outbox_entry, post));
+}
+
+static void settle(struct outbox *outbox, struct outbox_entry *entry)
+{
+	struct command *command = entry->command;
+	if (entry->post.result == POST_CONFLICT)
+		log_warn("command %s: the source does not want its status %s: %s", command->id,
+			 answer_status_name(command->answer.status), entry->post.reason);
+	TAILQ_REMOVE(&outbox->busy, entry, link);
+	outbox->count--;
+	entry_free(entry);
+	command_set_state(command, COMMAND_POSTED);
+	outbox->on_settled(outbox->context, command);
+}
+
+static void requeue(struct outbox *outbox, struct outbox_entry *entry)
+{
+	TAILQ_REMOVE(&outbox->busy, entry, link);
+	TAILQ_INSERT_HEAD(&outbox->ready, entry, link);
+	outbox->ready_count++;
+	entry->state = ENTRY_READY;
+}
+
+/* A batch that is refused for what it holds is repeated one status at a time, so that the
+ * one at fault does not hold up the others; that one is given up. */
+static void post_failed(struct outbox *outbox, size_t count, const struct transport_outcome *outcome)
+{
+	if (outcome->is_gone)
+		outbox->batch_max = 1;
+	if (!outcome->is_gone || count == 1)
+		loop_timer_start(outbox->retry,
+				 backoff_fail(&outbox->backoff, outcome->is_refused,
+					      outcome->retry_after_ms, outcome->reason));
+}
+
+void outbox_on_posted(struct outbox *outbox, struct transport_post **posts, size_t count,
+		      const struct transport_outcome *outcome)
+{
+	bool is_given_up = outcome->is_gone && count == 1;
+	outbox->posts--;
+	loop_defer(outbox->loop, &outbox->flush);
+	if (outcome->is_ok) {
+		backoff_succeed(&outbox->backoff);
+		outbox->batch_max = POST_COUNT_MAX;
+	} else {
+		post_failed(outbox, count, outcome);
+	}
+	if (is_given_up) {
+		posts[0]->result = POST_CONFLICT;
+		memcpy(posts[0]->reason, outcome->reason, sizeof posts[0]->reason);
+	}
+	/* From the last to the first, so that they stand in their old order again. */
+	for (size_t i = count; i-- > 0;) {
+		if (outcome->is_ok || is_given_up)
+			settle(outbox, entry_of(posts[i]));
+		else
+			requeue(outbox, entry_of(posts[i]));
+	}
+	free(posts);
+}
+
+static void on_retry(void *context)
+{
+	struct outbox *outbox = context;
+	loop_defer(outbox->loop, &outbox->flush);
+}
+
+void outbox_push(struct outbox *outbox, struct command *command)
+{
+	struct outbox_entry *entry = mem_new(struct outbox_entry);
+	const struct transport *transport = outbox->transport;
+	entry->outbox = outbox;
+	entry->command = command;
+	entry->post = (struct transport_post){.command_id = command->id, .answer = &command->answer};
+	entry->backoff.what = "uploading an answer";
+	outbox->count++;
+	bool is_large = command->answer.json.size > transport->embedded_max_bytes;
+	if (is_large && command->upload_url != NULL) {
+		entry->state = ENTRY_LARGE;
+		entry->retry = loop_timer_new(outbox->loop, on_retry_upload, entry);
+		http_headers_add(&entry->upload_headers, "Content-Type", "application/json");
+		TAILQ_INSERT_TAIL(&outbox->large, entry, link);
+		loop_defer(outbox->loop, &outbox->flush);
+		return;
+	}
+	if (command->answer.json.size > transport->post_max_bytes)
+		answer_no_response(&command->answer, "RESPONSE_TOO_LARGE",
+				   "the answer is too large for a status message and the command has no "
+				   "responseBodyUploadUrl",
+				   command->seal);
+	entry_ready(entry);
+}
+
+size_t outbox_count(const struct outbox *outbox)
+{
+	return outbox->count;
+}
+
+struct outbox *outbox_new(struct loop *loop, struct http_client *client,
+			  struct transport *transport,
+			  void (*on_settled)(void *context, struct command *command), void *context)
+{
+	struct outbox *outbox = mem_new(struct outbox);
+	outbox->loop = loop;
+	outbox->client = client;
+	outbox->transport = transport;
+	outbox->on_settled = on_settled;
+	outbox->context = context;
+	outbox->batch_max = POST_COUNT_MAX;
+	outbox->backoff.what = "posting answers";
+	outbox->flush = (struct loop_task){.run = flush, .context = outbox};
+	outbox->retry = loop_timer_new(loop, on_retry, outbox);
+	TAILQ_INIT(&outbox->large);
+	TAILQ_INIT(&outbox->ready);
+	TAILQ_INIT(&outbox->busy);
+	return outbox;
+}
+
+static void free_entries(struct entry_list *list)
+{
+	for (struct outbox_entry *entry; (entry = TAILQ_FIRST(list)) != NULL;) {
+		TAILQ_REMOVE(list, entry, link);
+		http_cancel(entry->upload);
+		command_free(entry->command);
+		entry_free(entry);
+	}
+}
+
+void outbox_free(struct outbox *outbox)
+{
+	if (outbox == NULL)
+		return;
+	free_entries(&outbox->large);
+	free_entries(&outbox->ready);
+	free_entries(&outbox->busy);
+	loop_cancel(outbox->loop, &outbox->flush);
+	loop_timer_free(outbox->retry);
+	free(outbox);
+}

@@ -1,0 +1,41 @@
+/* The plain payload of a command: which request to make. Parsed once, with every problem
+ * found named by its path, then read only. */
+#ifndef AGENT_PAYLOAD_H
+#define AGENT_PAYLOAD_H
+
+#include "agent/http.h"
+#include "base/problems.h"
+#include "base/url.h"
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct payload_limits {
+	int64_t default_timeout_ms;
+	int64_t max_timeout_ms;
+	int64_t default_redirects;
+	bool is_timeout_honoured; /* the legacy action has no timeout of its own */
+};
+
+struct payload {
+	char *method; /* upper case */
+	struct url url;
+	struct http_headers headers; /* as they go out, Content-Type included */
+	int64_t timeout_ms;
+	bool ignore_tls_certificate;
+	int max_redirects;
+	enum http_body_kind body_kind;
+	struct buf body;         /* HTTP_BODY_BYTES */
+	struct http_part *parts; /* HTTP_BODY_FORM; their texts are in form_texts */
+	size_t part_count;
+	char **form_texts;
+	size_t form_text_count;
+};
+
+/* Fills payload from json (any value). With problems found it is empty. */
+NODISCARD int payload_parse(struct json_object *json, const struct payload_limits *limits,
+			    struct payload *payload, struct problems *problems);
+void payload_release(struct payload *payload);
+
+#endif

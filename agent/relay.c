@@ -1,0 +1,488 @@
+#include "agent/relay.h"
+
+#include "agent/limits.h"
+#include "agent/target.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "crypto/envelope.h"
+#include "crypto/random.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+TAILQ_HEAD(command_list, command);
+
+/* One target's line. Exists while a command of it waits or runs. */
+struct host_queue {
+	char *origin; /* "https://lims.lab.local:443" */
+	size_t running;
+	struct command_list waiting;
+	bool is_ready; /* stands in relay->ready: has a waiting command and a free place */
+	TAILQ_ENTRY(host_queue) ready_link;
+	UT_hash_handle hh;
+};
+
+struct relay {
+	struct loop *loop;
+	struct http_client *client;
+	const struct settings *settings;
+	void (*on_end)(void *context, struct command *command);
+	void *context;
+	struct aead *key;          /* NULL: no key is configured */
+	struct aead *previous_key; /* NULL: none */
+	struct http_profile target_profile;
+	struct http_profile service_profile; /* bodyUrl is where the service stores */
+	size_t running;                      /* commands that hold a place */
+	size_t count;                        /* commands that were taken and have not ended */
+	size_t waiting_bytes;                /* bodies of those that wait */
+	struct host_queue *hosts;
+	TAILQ_HEAD(, host_queue) ready;
+	struct command_list active; /* fetching or executing */
+	struct command_list ended;  /* to be handed out at the end of the turn */
+	struct loop_task hand_out;
+};
+
+static const size_t WAITING_MAX_BYTES = 128 * LIMIT_MIB;
+
+static void hand_out(void *context)
+{
+	struct relay *relay = context;
+	for (struct command *command; (command = TAILQ_FIRST(&relay->ended)) != NULL;) {
+		TAILQ_REMOVE(&relay->ended, command, link);
+		relay->on_end(relay->context, command);
+	}
+}
+
+static void log_end(const struct command *command)
+{
+	const struct payload *payload = &command->payload;
+	const struct url *url = &payload->url;
+	bool has_url = url->text != NULL;
+	char path[LIMIT_LOGGED_PATH + 1] = "";
+	if (has_url)
+		snprintf(path, sizeof path, "%s", url->path);
+	const struct answer *answer = &command->answer;
+	struct log_field fields[] = {
+		LOG_TEXT("id", command->id),
+		LOG_TEXT("action", command->action),
+		LOG_TEXT("method", payload->method),
+		LOG_TEXT("scheme", url->scheme),
+		LOG_TEXT("host", url->host),
+		has_url ? LOG_NUMBER("port", url->port) : LOG_TEXT("port", NULL),
+		LOG_TEXT("path", has_url ? path : NULL),
+		LOG_TEXT("status", answer_status_name(answer->status)),
+		answer->http_status > 0 ? LOG_NUMBER("code", answer->http_status)
+					: LOG_TEXT("code", answer->code),
+		LOG_NUMBER("ms", clock_monotonic_ms() - command->started_ms),
+		LOG_NUMBER("bytes_in", command->received_bytes),
+		LOG_NUMBER("bytes_out", command->sent_bytes),
+		LOG_NUMBER("attempt", command->attempt),
+	};
+	log_event(LOG_LEVEL_INFO, "command", fields, sizeof fields / sizeof fields[0]);
+}
+
+/* The answer stands: the command leaves at the end of this turn. */
+static void end_command(struct relay *relay, struct command *command)
+{
+	command_set_state(command, COMMAND_DONE);
+	log_end(command);
+	payload_release(&command->payload);
+	json_object_put(command->body);
+	command->body = NULL;
+	relay->count--;
+	TAILQ_INSERT_TAIL(&relay->ended, command, link);
+	loop_defer(relay->loop, &relay->hand_out);
+}
+
+static void reject(struct relay *relay, struct command *command, const char *code,
+		   const char *format, ...) PRINTF_LIKE(4, 5);
+
+static void reject(struct relay *relay, struct command *command, const char *code,
+		   const char *format, ...)
+{
+	struct buf message = BUF_INIT(64 * 1024);
+	va_list args;
+	va_start(args, format);
+	buf_vprintf(&message, format, args);
+	va_end(args);
+	answer_reject(&command->answer, code, command->seal, buf_str(&message));
+	buf_release(&message);
+	end_command(relay, command);
+}
+
+static void reject_problems(struct relay *relay, struct command *command, const char *code,
+			    const char *what, const struct problems *problems)
+{
+	struct buf list = BUF_INIT(60 * 1024);
+	problems_join(problems, "; ", &list);
+	reject(relay, command, code, "%s: %s", what, buf_str(&list));
+	buf_release(&list);
+}
+
+static struct host_queue *host_queue_get(struct relay *relay, const struct url *url)
+{
+	char *origin = mem_printf("%s://%s:%u", url->scheme, url->host, (unsigned)url->port);
+	struct host_queue *host;
+	HASH_FIND_STR(relay->hosts, origin, host);
+	if (host != NULL) {
+		free(origin);
+		return host;
+	}
+	host = mem_new(struct host_queue);
+	host->origin = origin;
+	TAILQ_INIT(&host->waiting);
+	HASH_ADD_KEYPTR(hh, relay->hosts, host->origin, strlen(host->origin), host);
+	return host;
+}
+
+static void host_queue_update(struct relay *relay, struct host_queue *host)
+{
+	bool has_work = !TAILQ_EMPTY(&host->waiting);
+	bool should_be_ready =
+		has_work && host->running < (size_t)relay->settings->max_in_flight_per_host;
+	if (should_be_ready && !host->is_ready)
+		TAILQ_INSERT_TAIL(&relay->ready, host, ready_link);
+	else if (!should_be_ready && host->is_ready)
+		TAILQ_REMOVE(&relay->ready, host, ready_link);
+	host->is_ready = should_be_ready;
+	if (!has_work && host->running == 0) {
+		HASH_DEL(relay->hosts, host);
+		free(host->origin);
+		free(host);
+	}
+}
+
+static bool is_expired(const struct command *command)
+{
+	return clock_now_ms() >= command->expires_at_ms;
+}
+
+static void reject_expired(struct relay *relay, struct command *command)
+{
+	reject(relay, command, "EXPIRED", "The command expired at %s, before it was executed",
+	       command->expires_at);
+}
+
+static void start_ready(struct relay *relay);
+
+static void on_target_done(void *context, struct http_response *response)
+{
+	struct command *command = context;
+	struct relay *relay = command->relay;
+	struct host_queue *host = command->host;
+	command->running = NULL;
+	command->sent_bytes = response->sent_bytes;
+	command->received_bytes = response->received_bytes;
+	if (response->status > 0)
+		answer_from_target(&command->answer, response, command->seal);
+	else
+		answer_no_response(&command->answer, response->code, response->message,
+				   command->seal);
+	TAILQ_REMOVE(&relay->active, command, link);
+	relay->running--;
+	host->running--;
+	end_command(relay, command);
+	host_queue_update(relay, host);
+	start_ready(relay);
+}
+
+static void execute(struct relay *relay, struct command *command)
+{
+	command_set_state(command, COMMAND_EXECUTING);
+	TAILQ_INSERT_TAIL(&relay->active, command, link);
+	relay->running++;
+	command->host->running++;
+	command->running = target_start(relay->client, &relay->target_profile, &command->payload,
+					(size_t)relay->settings->max_response_bytes, on_target_done,
+					command);
+}
+
+static size_t waiting_size(const struct command *command)
+{
+	return sizeof *command + command->payload.body.capacity;
+}
+
+/* Starts waiting commands while there are places, each ready target in its turn. */
+static void start_ready(struct relay *relay)
+{
+	struct host_queue *host;
+	while (relay->running < (size_t)relay->settings->max_in_flight &&
+	       (host = TAILQ_FIRST(&relay->ready)) != NULL) {
+		TAILQ_REMOVE(&relay->ready, host, ready_link);
+		host->is_ready = false;
+		struct command *command = TAILQ_FIRST(&host->waiting);
+		TAILQ_REMOVE(&host->waiting, command, link);
+		relay->waiting_bytes -= waiting_size(command);
+		if (is_expired(command))
+			reject_expired(relay, command);
+		else
+			execute(relay, command);
+		host_queue_update(relay, host);
+	}
+}
+
+static void wait_for_place(struct relay *relay, struct command *command)
+{
+	command_set_state(command, COMMAND_WAITING);
+	command->host = host_queue_get(relay, &command->payload.url);
+	TAILQ_INSERT_TAIL(&command->host->waiting, command, link);
+	relay->waiting_bytes += waiting_size(command);
+	host_queue_update(relay, command->host);
+	start_ready(relay);
+}
+
+/* Opens a sealed body with the current key or the one before; the answer will use the
+ * same. On failure the command has ended. */
+static int open_sealed(struct relay *relay, struct command *command, struct json_object **payload)
+{
+	struct error err = {0};
+	struct buf plain = BUF_INIT(LIMIT_FETCHED_BODY_BYTES);
+	int rc;
+	if (relay->key == NULL) {
+		rc = error_set(&err, ERR_AUTH,
+			       "this agent has no key: set SECURE_COMMAND_KEY and restart it");
+		goto out;
+	}
+	command->seal = relay->key;
+	rc = envelope_open(relay->key, command->body, &plain, &err);
+	if (rc == ERR_AUTH && relay->previous_key != NULL) {
+		command->seal = relay->previous_key;
+		rc = envelope_open(relay->previous_key, command->body, &plain, &err);
+	}
+out:
+	if (rc != 0) {
+		command->seal = NULL; /* the sender could not read a sealed answer */
+		answer_fail(&command->answer, "DECRYPTION_FAILED", NULL, "Decryption failed: %s",
+			    err.message);
+		end_command(relay, command);
+	} else if ((rc = json_parse(buf_str(&plain), plain.size, payload, &err)) != 0) {
+		reject(relay, command, "INVALID_PAYLOAD",
+		       "Invalid payload: the decrypted text is not JSON: %s", err.message);
+	}
+	buf_wipe(&plain);
+	return rc;
+}
+
+/* The body is there: from payload to its place in the line. */
+static void prepare(struct relay *relay, struct command *command)
+{
+	const struct settings *settings = relay->settings;
+	struct payload_limits limits = {
+		.default_timeout_ms = settings->request_timeout_ms,
+		.max_timeout_ms = settings->max_timeout_ms,
+		.default_redirects = settings->max_redirects,
+		.is_timeout_honoured = command->kind != COMMAND_LEGACY,
+	};
+	struct json_object *payload = NULL;
+	if (command->kind != COMMAND_SEALED)
+		payload = json_object_get(command->body);
+	else if (open_sealed(relay, command, &payload) != 0)
+		return;
+	struct problems problems = PROBLEMS_INIT;
+	if (payload_parse(payload, &limits, &command->payload, &problems) != 0)
+		reject_problems(relay, command, "INVALID_PAYLOAD", "Invalid payload", &problems);
+	else
+		wait_for_place(relay, command);
+	problems_release(&problems);
+	json_object_put(payload);
+}
+
+static void body_unavailable(struct relay *relay, struct command *command, const char *reason)
+{
+	answer_fail(&command->answer, "BODY_UNAVAILABLE", NULL,
+		    "The command's body could not be fetched from bodyUrl: %s", reason);
+	end_command(relay, command);
+}
+
+static void on_body_fetched(void *context, struct http_response *response)
+{
+	struct command *command = context;
+	struct relay *relay = command->relay;
+	struct error err;
+	command->running = NULL;
+	TAILQ_REMOVE(&relay->active, command, link);
+	relay->running--;
+	if (response->status == 0) {
+		body_unavailable(relay, command, response->message);
+	} else if (response->status < 200 || response->status > 299) {
+		error_set(&err, ERR_NETWORK, "HTTP status %d", response->status);
+		body_unavailable(relay, command, err.message);
+	} else if (json_parse(buf_str(response->body), response->body->size, &command->body, &err) != 0) {
+		error_prefix(&err, "it is not JSON");
+		body_unavailable(relay, command, err.message);
+	} else {
+		prepare(relay, command);
+	}
+	start_ready(relay);
+}
+
+static void fetch_body(struct relay *relay, struct command *command)
+{
+	struct url url;
+	struct error err;
+	if (url_parse(command->body_url, &url, &err) != 0) {
+		body_unavailable(relay, command, err.message);
+		return;
+	}
+	url_release(&url);
+	struct http_request request = {
+		.profile = &relay->service_profile,
+		.method = "GET",
+		.url = command->body_url, /* byte for byte: it may be signed */
+		.timeout_ms = relay->settings->request_timeout_ms,
+		.decode = true,
+		.max_response_bytes = LIMIT_FETCHED_BODY_BYTES,
+	};
+	command_set_state(command, COMMAND_FETCHING);
+	TAILQ_INSERT_TAIL(&relay->active, command, link);
+	relay->running++;
+	json_object_put(command->body);
+	command->body = NULL;
+	command->running = http_start(relay->client, &request, on_body_fetched, command);
+}
+
+/* For another agent? A command without a target is for whoever gets it. */
+static bool is_wrong_target(const struct relay *relay, const struct command *command)
+{
+	const char *own_id = relay->settings->agent_id;
+	return command->target_id != NULL && own_id != NULL &&
+	       strcmp(command->target_id, own_id) != 0;
+}
+
+void relay_take(struct relay *relay, struct command *command, const struct problems *problems)
+{
+	command->relay = relay;
+	relay->count++;
+	if (problems != NULL && problems->count > 0)
+		reject_problems(relay, command, "INVALID_COMMAND", "Invalid command", problems);
+	else if (is_wrong_target(relay, command))
+		reject(relay, command, "WRONG_TARGET",
+		       "The command is for the agent \"%s\", this one is \"%s\"", command->target_id,
+		       relay->settings->agent_id);
+	else if (!command_kind_of(command->action, &command->kind))
+		reject(relay, command, "UNKNOWN_ACTION", "Unknown command action: %s",
+		       command->action);
+	else if (is_expired(command))
+		reject_expired(relay, command);
+	else if (command->body_url != NULL)
+		fetch_body(relay, command);
+	else
+		prepare(relay, command);
+}
+
+void relay_take_payload(struct relay *relay, struct json_object *payload)
+{
+	struct command *command = mem_new(struct command);
+	char id[UUID_TEXT_SIZE];
+	random_uuid(id);
+	answer_init(&command->answer);
+	command->id = mem_strdup(id);
+	command->action = mem_strdup("TetraScience.Connector.http.Request");
+	command->expires_at_ms = INT64_MAX;
+	command->attempt = 1;
+	command->started_ms = clock_monotonic_ms();
+	command->body = payload;
+	relay_take(relay, command, NULL);
+}
+
+size_t relay_room(const struct relay *relay)
+{
+	size_t max_in_flight = (size_t)relay->settings->max_in_flight;
+	size_t max_held = max_in_flight + LIMIT_HELD_COMMANDS;
+	if (relay->running >= max_in_flight || relay->count >= max_held ||
+	    relay->waiting_bytes >= WAITING_MAX_BYTES)
+		return 0;
+	return max_in_flight - relay->running;
+}
+
+size_t relay_count(const struct relay *relay)
+{
+	return relay->count;
+}
+
+static int load_key(const struct secret *text, struct aead **aead, struct error *err)
+{
+	struct key key = {0};
+	if (!secret_is_set(text))
+		return 0;
+	if (key_parse(text->bytes, text->size, &key, err) != 0)
+		return err->code;
+	*aead = aead_new(&key);
+	key_release(&key);
+	return 0;
+}
+
+struct relay *relay_new(struct loop *loop, struct http_client *client,
+			const struct settings *settings,
+			void (*on_end)(void *context, struct command *command), void *context,
+			struct error *err)
+{
+	struct relay *relay = mem_new(struct relay);
+	relay->loop = loop;
+	relay->client = client;
+	relay->settings = settings;
+	relay->on_end = on_end;
+	relay->context = context;
+	relay->hand_out = (struct loop_task){.run = hand_out, .context = relay};
+	relay->target_profile = (struct http_profile){
+		.https_proxy = settings->target_proxy, .http_proxy = settings->target_proxy};
+	relay->service_profile = (struct http_profile){.https_proxy = settings->https_proxy,
+						       .http_proxy = settings->http_proxy,
+						       .no_proxy = settings->no_proxy,
+						       .needs_tls12 = true};
+	TAILQ_INIT(&relay->ready);
+	TAILQ_INIT(&relay->active);
+	TAILQ_INIT(&relay->ended);
+	if (load_key(&settings->key, &relay->key, err) != 0 ||
+	    load_key(&settings->previous_key, &relay->previous_key, err) != 0) {
+		relay_free(relay);
+		return NULL;
+	}
+	return relay;
+}
+
+static void free_list(struct command_list *list)
+{
+	for (struct command *command; (command = TAILQ_FIRST(list)) != NULL;) {
+		TAILQ_REMOVE(list, command, link);
+		command_free(command);
+	}
+}
+
+static void cancel_active(struct relay *relay)
+{
+	struct command *command;
+	TAILQ_FOREACH(command, &relay->active, link)
+	{
+		if (command->state == COMMAND_FETCHING)
+			http_cancel(command->running);
+		else
+			target_cancel(command->running);
+	}
+	free_list(&relay->active);
+}
+
+void relay_free(struct relay *relay)
+{
+	if (relay == NULL)
+		return;
+	cancel_active(relay);
+	free_list(&relay->ended);
+	struct host_queue *host;
+	struct host_queue *next;
+	HASH_ITER(hh, relay->hosts, host, next)
+	{
+		HASH_DEL(relay->hosts, host);
+		free_list(&host->waiting);
+		free(host->origin);
+		free(host);
+	}
+	loop_cancel(relay->loop, &relay->hand_out);
+	aead_free(relay->key);
+	aead_free(relay->previous_key);
+	free(relay);
+}

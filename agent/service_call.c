@@ -1,0 +1,170 @@
+#include "agent/service_call.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct service_call {
+	struct http_exchange *exchange;
+	char *url;
+	char *what; /* "POST https://host/path" */
+	struct buf body;
+	service_on_answer *on_answer;
+	void *context;
+};
+
+int service_api_init(struct service_api *api, struct http_client *client,
+		     const struct settings *settings, struct error *err)
+{
+	*api = (struct service_api){.client = client};
+	if (url_parse(settings->service_url, &api->url, err) != 0)
+		return error_prefix(err, "COMMAND_SERVICE_URL");
+	api->profile = (struct http_profile){.https_proxy = settings->https_proxy,
+					     .http_proxy = settings->http_proxy,
+					     .no_proxy = settings->no_proxy,
+					     .client_cert_file = settings->client_cert_file,
+					     .client_key_file = settings->client_key_file,
+					     .needs_tls12 = true};
+	http_headers_add(&api->headers, "ts-auth-token", settings->token.bytes);
+	http_headers_add(&api->headers, "x-org-slug", settings->org_slug);
+	http_headers_add(&api->headers, "Content-Type", "application/json");
+	http_headers_add(&api->headers, "Accept", "application/json");
+	return 0;
+}
+
+void service_api_release(struct service_api *api)
+{
+	for (size_t i = 0; i < api->headers.count; i++)
+		secret_wipe(api->headers.items[i].value, strlen(api->headers.items[i].value));
+	http_headers_release(&api->headers);
+	url_release(&api->url);
+}
+
+/* Retry-After in seconds; its other form, a date, is rare and left to the back-off. */
+static int64_t retry_after_ms(const struct http_response *response)
+{
+	const char *text = http_find_header(response, "retry-after");
+	int64_t seconds;
+	if (text == NULL || !str_to_int64(text, &seconds) || seconds < 0)
+		return 0;
+	return seconds > INT32_MAX ? (int64_t)INT32_MAX : seconds * 1000;
+}
+
+/* The `message` of an error {statusCode, error, message}; NULL when there is none. */
+static struct json_object *error_message(const struct http_response *response)
+{
+	struct json_object *json = NULL;
+	struct json_object *message = NULL;
+	if (json_parse_object(buf_str(response->body), response->body->size, &json, NULL) != 0)
+		return NULL;
+	message = json_object_get(json_member(json, "message"));
+	json_object_put(json);
+	if (json_object_is_type(message, json_type_string))
+		return message;
+	json_object_put(message);
+	return NULL;
+}
+
+void transport_outcome_from_response(struct transport_outcome *outcome,
+				     const struct http_response *response, const char *what)
+{
+	int status = response->status;
+	*outcome = (struct transport_outcome){.is_ok = status >= 200 && status <= 299};
+	if (outcome->is_ok)
+		return;
+	if (status == 0) {
+		snprintf(outcome->reason, sizeof outcome->reason, "%s: %s", what, response->message);
+		return;
+	}
+	outcome->is_refused = status == 401 || status == 403;
+	outcome->is_gone = status >= 400 && status <= 499 && !outcome->is_refused && status != 408 &&
+			   status != 429;
+	outcome->retry_after_ms = retry_after_ms(response);
+	struct json_object *message = error_message(response);
+	snprintf(outcome->reason, sizeof outcome->reason, "%s: HTTP status %d%s%s%s", what, status,
+		 message != NULL ? ": " : "", message != NULL ? json_object_get_string(message) : "",
+		 outcome->is_refused ? " (check AUTH_TOKEN, ORG_SLUG and AGENT_ID)" : "");
+	json_object_put(message);
+}
+
+static void service_call_free(struct service_call *call)
+{
+	free(call->url);
+	free(call->what);
+	buf_release(&call->body);
+	free(call);
+}
+
+static void on_response(void *context, struct http_response *response)
+{
+	struct service_call *call = context;
+	struct transport_outcome outcome;
+	struct json_object *answer = NULL;
+	struct error err;
+	transport_outcome_from_response(&outcome, response, call->what);
+	if (outcome.is_ok && json_parse_object(buf_str(response->body), response->body->size,
+					       &answer, &err) != 0) {
+		outcome.is_ok = false;
+		snprintf(outcome.reason, sizeof outcome.reason,
+			 "%s: the answer is not what the API says: %s", call->what, err.message);
+	}
+	call->on_answer(call->context, answer, &outcome);
+	json_object_put(answer);
+	service_call_free(call);
+}
+
+struct service_call *service_call_start(struct service_api *api, const char *method,
+					const char *const *segments, const char *const *parameters,
+					struct json_object *body, int64_t timeout_ms,
+					size_t max_answer_bytes, service_on_answer *on_answer,
+					void *context)
+{
+	struct service_call *call = mem_new(struct service_call);
+	call->on_answer = on_answer;
+	call->context = context;
+	call->url = url_build(&api->url, segments, parameters);
+	struct url url;
+	struct error err;
+	/* For messages: without parameters, which may be long. */
+	char *bare = url_build(&api->url, segments, NULL);
+	if (url_parse(bare, &url, &err) == 0) {
+		char *shown = url_for_log(&url);
+		call->what = mem_printf("%s %s", method, shown);
+		free(shown);
+		url_release(&url);
+	} else {
+		call->what = mem_strdup(method);
+	}
+	free(bare);
+	buf_init(&call->body, SIZE_MAX / 2);
+	if (body != NULL)
+		json_write(&call->body, body);
+	struct http_request request = {
+		.profile = &api->profile,
+		.method = method,
+		.url = call->url,
+		.headers = &api->headers,
+		.body_kind = body != NULL ? HTTP_BODY_BYTES : HTTP_BODY_NONE,
+		.body = call->body.data,
+		.body_size = call->body.size,
+		.timeout_ms = timeout_ms,
+		.decode = true,
+		.max_response_bytes = max_answer_bytes,
+	};
+	json_object_put(body);
+	call->exchange = http_start(api->client, &request, on_response, call);
+	return call;
+}
+
+void service_call_cancel(struct service_call *call)
+{
+	if (call == NULL)
+		return;
+	http_cancel(call->exchange);
+	service_call_free(call);
+}

@@ -1,0 +1,43 @@
+/* One JSON call to a command service's API: the headers that all of them share, the
+ * reading of errors. Used by the HTTP transport and by `relay-agent send`. */
+#ifndef AGENT_SERVICE_CALL_H
+#define AGENT_SERVICE_CALL_H
+
+#include "agent/http.h"
+#include "agent/settings.h"
+#include "agent/transport.h"
+#include "base/url.h"
+
+#include <json-c/json.h>
+
+/* Lives as long as the agent; settings and client are borrowed. */
+struct service_api {
+	struct http_client *client;
+	struct http_profile profile;
+	struct http_headers headers; /* token, org, content type */
+	struct url url;
+};
+
+NODISCARD int service_api_init(struct service_api *api, struct http_client *client,
+			       const struct settings *settings, struct error *err);
+void service_api_release(struct service_api *api);
+
+/* answer is the JSON object of a 2xx, borrowed; NULL when the outcome is not ok. */
+typedef void service_on_answer(void *context, struct json_object *answer,
+			       const struct transport_outcome *outcome);
+
+/* segments is a NULL-terminated path, parameters a NULL-terminated list of pairs or NULL.
+ * body is JSON or NULL (taken: its reference is put). The call frees itself after the
+ * callback; service_call_cancel ends it without one. */
+struct service_call *service_call_start(struct service_api *api, const char *method,
+					const char *const *segments, const char *const *parameters,
+					struct json_object *body, int64_t timeout_ms,
+					size_t max_answer_bytes, service_on_answer *on_answer,
+					void *context);
+void service_call_cancel(struct service_call *call);
+
+/* What a failed exchange means for the one who wants to try again. */
+void transport_outcome_from_response(struct transport_outcome *outcome,
+				     const struct http_response *response, const char *what);
+
+#endif

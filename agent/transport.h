@@ -1,0 +1,95 @@
+/* Where commands come from and answers go. One interface for every kind of source; the rest
+ * of the agent knows no other. All calls return at once and their callbacks come later,
+ * once for each call, never from inside it. */
+#ifndef AGENT_TRANSPORT_H
+#define AGENT_TRANSPORT_H
+
+#include "agent/answer.h"
+#include "agent/http.h"
+#include "agent/settings.h"
+#include "base/error.h"
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How a call to the source ended. */
+struct transport_outcome {
+	bool is_ok;
+	bool is_refused; /* 401 or 403: the token is not accepted */
+	bool is_gone;    /* another 4xx that will not get better by waiting */
+	int64_t retry_after_ms;
+	char reason[ERROR_MESSAGE_MAX]; /* not ok: what failed, on what, why */
+};
+
+/* One delivered command; borrowed. */
+struct transport_delivery {
+	struct json_object *command;
+	const char *receipt; /* NULL: the source has none */
+	int attempt;         /* from 1 */
+};
+
+enum post_result {
+	POST_ACCEPTED,
+	POST_DUPLICATE, /* the source had this very status already */
+	POST_CONFLICT,  /* the source has another one; ours is not wanted */
+};
+
+/* One terminal status on its way to the source. Borrowed until on_posted. */
+struct transport_post {
+	const char *command_id;
+	const char *receipt;
+	const struct answer *answer;
+	bool is_referenced; /* the answer's body was uploaded before */
+	enum post_result result;
+	char reason[ERROR_MESSAGE_MAX]; /* POST_CONFLICT: why */
+};
+
+struct transport_events {
+	void *context;
+	/* For each command of one receive, then on_received once. */
+	void (*on_delivery)(void *context, const struct transport_delivery *delivery);
+	void (*on_received)(void *context, const struct transport_outcome *outcome);
+	/* With an outcome that is ok each post has its result, otherwise none was taken. */
+	void (*on_posted)(void *context, struct transport_post **posts, size_t count,
+			  const struct transport_outcome *outcome);
+	/* A delivery that somebody else holds now. */
+	void (*on_lost)(void *context, const char *receipt);
+};
+
+struct transport;
+
+struct transport_ops {
+	/* Asks for up to max commands and waits for the first. One at a time. */
+	void (*receive)(struct transport *transport, size_t max);
+	/* Gives up a receive that waits: no callback. What it might have brought comes back
+	 * when its lease runs out. */
+	void (*receive_cancel)(struct transport *transport);
+	/* Posts count terminal statuses together. posts (the array and what it points to) stay
+	 * with the caller until on_posted. */
+	void (*post)(struct transport *transport, struct transport_post **posts, size_t count);
+	/* Tells the source that these deliveries are still being worked on. */
+	void (*keep)(struct transport *transport, const char *const *receipts, size_t count);
+	/* Started, alive, stopped: for those who watch. on_done (may be NULL) tells when a last
+	 * word has gone out or could not. */
+	void (*announce)(struct transport *transport, const char *status,
+			 void (*on_done)(void *context), void *context);
+	void (*free)(struct transport *transport);
+};
+
+/* The first member of every transport. */
+struct transport {
+	const struct transport_ops *ops;
+	const char *name;
+	size_t embedded_max_bytes; /* an answer's JSON above this is uploaded first */
+	size_t post_max_bytes;     /* of one post, all its statuses together */
+	int64_t keep_interval_ms;  /* how often keep is due */
+	struct http_profile profile;
+};
+
+/* The command service over plain HTTP. */
+struct transport *transport_http_new(struct http_client *client, const struct settings *settings,
+				     const struct transport_events *events, struct error *err);
+
+#endif

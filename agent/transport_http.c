@@ -1,0 +1,325 @@
+#include "agent/transport.h"
+
+#include "agent/limits.h"
+#include "agent/service_call.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+enum {
+	LEASE_SECONDS = 60,
+	CALL_TIMEOUT_MS = 30000,
+	POST_TIMEOUT_MS = 60000,
+	LAST_WORD_TIMEOUT_MS = 150, /* "stopped" must not hold up a stop */
+	SLACK_MS = 15000,           /* that a long poll may take beyond its own time */
+	EMBEDDED_MAX = 1024 * 1024,
+	POST_MAX = 7 * 1024 * 1024, /* of the service's 8 MB */
+};
+
+/* A call that is not the long poll. Any number may be under way. */
+struct http_call {
+	struct transport_http *transport;
+	struct service_call *call;
+	struct transport_post **posts;
+	size_t post_count;
+	void (*on_done)(void *context);
+	void *context;
+	LIST_ENTRY(http_call) link;
+};
+
+struct transport_http {
+	struct transport base;
+	struct service_api api;
+	const struct settings *settings;
+	struct transport_events events;
+	struct service_call *receive;
+	LIST_HEAD(, http_call) calls;
+};
+
+static struct transport_http *self_of(struct transport *transport)
+{
+	return (struct transport_http *)transport;
+}
+
+static void deliver(struct transport_http *self, struct json_object *command)
+{
+	struct error err;
+	struct transport_delivery delivery = {.command = command, .attempt = 1};
+	int64_t attempt;
+	/* Both are the service's own additions; a service without them can still be used. */
+	if (json_get_text(command, "receipt", &delivery.receipt, &err) != 0)
+		delivery.receipt = NULL;
+	if (json_get_int64(command, "attempt", 1, INT32_MAX, &attempt, &err) == 0)
+		delivery.attempt = (int)attempt;
+	self->events.on_delivery(self->events.context, &delivery);
+}
+
+static void on_receive_answer(void *context, struct json_object *answer,
+			      const struct transport_outcome *outcome)
+{
+	struct transport_http *self = context;
+	struct transport_outcome result = *outcome;
+	self->receive = NULL;
+	struct json_object *commands = json_member(answer, "commands");
+	if (result.is_ok && !json_object_is_type(commands, json_type_array)) {
+		result.is_ok = false;
+		snprintf(result.reason, sizeof result.reason,
+			 "the answer to a receive holds no `commands`");
+	}
+	size_t count = result.is_ok ? json_object_array_length(commands) : 0;
+	for (size_t i = 0; i < count; i++)
+		deliver(self, json_object_array_get_idx(commands, i));
+	self->events.on_received(self->events.context, &result);
+}
+
+static void transport_http_receive(struct transport *transport, size_t max)
+{
+	struct transport_http *self = self_of(transport);
+	const char *const path[] = {"v1",	"agents", self->settings->agent_id, "commands",
+				    "receive", NULL};
+	if (max > LIMIT_RECEIVE_COMMANDS)
+		max = LIMIT_RECEIVE_COMMANDS;
+	struct json_object *body = json_new_object();
+	json_set_int64(body, "max", (int64_t)max);
+	json_set_int64(body, "waitSeconds", self->settings->poll_wait_seconds);
+	json_set_int64(body, "leaseSeconds", LEASE_SECONDS);
+	self->receive = service_call_start(&self->api, "POST", path, NULL, body,
+					   self->settings->poll_wait_seconds * 1000 + SLACK_MS,
+					   LIMIT_RECEIVE_BYTES, on_receive_answer, self);
+}
+
+static void transport_http_receive_cancel(struct transport *transport)
+{
+	struct transport_http *self = self_of(transport);
+	service_call_cancel(self->receive);
+	self->receive = NULL;
+}
+
+static struct http_call *call_new(struct transport_http *self)
+{
+	struct http_call *call = mem_new(struct http_call);
+	call->transport = self;
+	LIST_INSERT_HEAD(&self->calls, call, link);
+	return call;
+}
+
+static void call_free(struct http_call *call)
+{
+	LIST_REMOVE(call, link);
+	free(call);
+}
+
+static struct json_object *update_json(const struct transport_post *post)
+{
+	char created_at[CLOCK_TEXT_SIZE];
+	const struct answer *answer = post->answer;
+	struct json_object *update = json_new_object();
+	json_set_text(update, "commandId", post->command_id);
+	if (post->receipt != NULL)
+		json_set_text(update, "receipt", post->receipt);
+	json_set_text(update, "status", answer_status_name(answer->status));
+	if (post->is_referenced)
+		json_set_text(update, "responseBodyDelivery", "referenced");
+	else
+		json_set(update, "body", json_new_raw(answer->json.data, answer->json.size));
+	clock_format(answer->ended_at_ms, created_at);
+	json_set_text(update, "createdAt", created_at);
+	return update;
+}
+
+/* One result of the service's list: "accepted", "duplicate" or "conflict". */
+static void read_result(struct transport_post *post, struct json_object *item)
+{
+	const char *result = "";
+	const char *reason = "no reason given";
+	struct error err;
+	if (json_get_text(item, "result", &result, &err) != 0)
+		reason = err.message;
+	if (strcmp(result, "accepted") == 0) {
+		post->result = POST_ACCEPTED;
+	} else if (strcmp(result, "duplicate") == 0) {
+		post->result = POST_DUPLICATE;
+	} else {
+		post->result = POST_CONFLICT;
+		if (json_get_text(item, "reason", &reason, &err) != 0)
+			log_debug("a conflict came without a reason");
+		snprintf(post->reason, sizeof post->reason, "%s", reason);
+	}
+}
+
+/* Which of the posts an item of the results is about. */
+static struct transport_post *post_of(const struct http_call *call, struct json_object *item)
+{
+	const char *id;
+	struct error err;
+	if (json_get_text(item, "commandId", &id, &err) != 0)
+		return NULL;
+	for (size_t i = 0; i < call->post_count; i++) {
+		if (strcmp(call->posts[i]->command_id, id) == 0)
+			return call->posts[i];
+	}
+	return NULL;
+}
+
+static void on_post_answer(void *context, struct json_object *answer,
+			   const struct transport_outcome *outcome)
+{
+	struct http_call *call = context;
+	struct transport_http *self = call->transport;
+	struct transport_outcome result = *outcome;
+	struct json_object *results = json_member(answer, "results");
+	if (result.is_ok && (!json_object_is_type(results, json_type_array) ||
+			     json_object_array_length(results) != call->post_count)) {
+		result.is_ok = false;
+		snprintf(result.reason, sizeof result.reason,
+			 "the answer to a status post does not hold one result for each");
+	}
+	for (size_t i = 0; result.is_ok && i < call->post_count; i++) {
+		struct json_object *item = json_object_array_get_idx(results, i);
+		/* In order, as they were sent; by name where a service answers otherwise. */
+		struct transport_post *named = post_of(call, item);
+		read_result(named != NULL ? named : call->posts[i], item);
+	}
+	self->events.on_posted(self->events.context, call->posts, call->post_count, &result);
+	call_free(call);
+}
+
+static void transport_http_post(struct transport *transport, struct transport_post **posts,
+				size_t count)
+{
+	struct transport_http *self = self_of(transport);
+	const char *const path[] = {"v1",     "agents", self->settings->agent_id, "commands",
+				    "status", NULL};
+	struct json_object *updates = json_new_array();
+	for (size_t i = 0; i < count; i++)
+		json_append(updates, update_json(posts[i]));
+	struct json_object *body = json_new_object();
+	json_set(body, "updates", updates);
+	struct http_call *call = call_new(self);
+	call->posts = posts;
+	call->post_count = count;
+	call->call = service_call_start(&self->api, "POST", path, NULL, body, POST_TIMEOUT_MS,
+					LIMIT_SERVICE_ANSWER_BYTES, on_post_answer, call);
+}
+
+static void on_keep_answer(void *context, struct json_object *answer,
+			   const struct transport_outcome *outcome)
+{
+	struct http_call *call = context;
+	struct transport_http *self = call->transport;
+	struct json_object *results = json_member(answer, "results");
+	if (!outcome->is_ok)
+		log_debug("extending leases failed: %s", outcome->reason);
+	size_t count = json_object_is_type(results, json_type_array)
+			       ? json_object_array_length(results)
+			       : 0;
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *item = json_object_array_get_idx(results, i);
+		const char *receipt;
+		const char *result;
+		struct error err;
+		if (json_get_text(item, "receipt", &receipt, &err) == 0 &&
+		    json_get_text(item, "result", &result, &err) == 0 &&
+		    strcmp(result, "lost") == 0)
+			self->events.on_lost(self->events.context, receipt);
+	}
+	call_free(call);
+}
+
+static void transport_http_keep(struct transport *transport, const char *const *receipts,
+				size_t count)
+{
+	struct transport_http *self = self_of(transport);
+	const char *const path[] = {"v1",     "agents", self->settings->agent_id, "commands",
+				    "extend", NULL};
+	struct json_object *list = json_new_array();
+	for (size_t i = 0; i < count; i++)
+		json_append(list, json_new_string(receipts[i], strlen(receipts[i])));
+	struct json_object *body = json_new_object();
+	json_set(body, "receipts", list);
+	json_set_int64(body, "leaseSeconds", LEASE_SECONDS);
+	struct http_call *call = call_new(self);
+	call->call = service_call_start(&self->api, "POST", path, NULL, body, CALL_TIMEOUT_MS,
+					LIMIT_RECEIVE_BYTES, on_keep_answer, call);
+}
+
+static void on_announced(void *context, struct json_object *answer,
+			 const struct transport_outcome *outcome)
+{
+	(void)answer;
+	struct http_call *call = context;
+	/* Nothing depends on it, and polling tells the same trouble. */
+	if (!outcome->is_ok)
+		log_debug("announcing the agent's status failed: %s", outcome->reason);
+	if (call->on_done != NULL)
+		call->on_done(call->context);
+	call_free(call);
+}
+
+static void transport_http_announce(struct transport *transport, const char *status,
+				    void (*on_done)(void *context), void *context)
+{
+	struct transport_http *self = self_of(transport);
+	static const char *const path[] = {"v1", "data-acquisition", "agent", "status", NULL};
+	struct json_object *body = json_new_object();
+	json_set_text(body, "agentId", self->settings->agent_id);
+	json_set_text(body, "agentVersion", "v" VERSION);
+	json_set_text(body, "agent", "TetraScience.Agent.user-defined");
+	if (status != NULL)
+		json_set_text(body, "statusSetting", status);
+	struct http_call *call = call_new(self);
+	call->on_done = on_done;
+	call->context = context;
+	call->call = service_call_start(&self->api, status != NULL ? "PUT" : "POST", path, NULL, body,
+					on_done != NULL ? LAST_WORD_TIMEOUT_MS : CALL_TIMEOUT_MS,
+					LIMIT_SERVICE_ANSWER_BYTES, on_announced, call);
+}
+
+static void transport_http_free(struct transport *transport)
+{
+	struct transport_http *self = self_of(transport);
+	transport_http_receive_cancel(transport);
+	for (struct http_call *call; (call = LIST_FIRST(&self->calls)) != NULL;) {
+		service_call_cancel(call->call);
+		call_free(call);
+	}
+	service_api_release(&self->api);
+	free(self);
+}
+
+static const struct transport_ops HTTP_OPS = {
+	.receive = transport_http_receive,
+	.receive_cancel = transport_http_receive_cancel,
+	.post = transport_http_post,
+	.keep = transport_http_keep,
+	.announce = transport_http_announce,
+	.free = transport_http_free,
+};
+
+struct transport *transport_http_new(struct http_client *client, const struct settings *settings,
+				     const struct transport_events *events, struct error *err)
+{
+	struct transport_http *self = mem_new(struct transport_http);
+	self->settings = settings;
+	self->events = *events;
+	LIST_INIT(&self->calls);
+	if (service_api_init(&self->api, client, settings, err) != 0) {
+		free(self);
+		return NULL;
+	}
+	self->base = (struct transport){
+		.ops = &HTTP_OPS,
+		.name = "http",
+		.embedded_max_bytes = EMBEDDED_MAX,
+		.post_max_bytes = POST_MAX,
+		.keep_interval_ms = LEASE_SECONDS * 1000 / 3,
+		.profile = self->api.profile,
+	};
+	return &self->base;
+}

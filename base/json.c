@@ -1,0 +1,302 @@
+#include "base/json.h"
+
+#include "base/json_scan.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+int json_check(const char *text, size_t size, struct error *err)
+{
+	return json_scan(text, size, false, err);
+}
+
+/* A number at the very end of the text is complete for json-c only once it sees a NUL. */
+static int build(struct json_tokener *tokener, const char *text, size_t size,
+		 struct json_object **out, struct error *err)
+{
+	struct json_object *value = json_tokener_parse_ex(tokener, text, (int)size);
+	enum json_tokener_error verdict = json_tokener_get_error(tokener);
+
+	if (verdict == json_tokener_continue) {
+		value = json_tokener_parse_ex(tokener, "", 1);
+		verdict = json_tokener_get_error(tokener);
+	}
+	if (verdict != json_tokener_success) {
+		json_object_put(value);
+		return error_set(err, ERR_SYNTAX, "JSON: %s", json_tokener_error_desc(verdict));
+	}
+	*out = value;
+	return 0;
+}
+
+int json_parse(const char *text, size_t size, struct json_object **out, struct error *err)
+{
+	struct json_tokener *tokener;
+	int code = json_scan(text, size, true, err);
+
+	if (code < 0)
+		return code;
+	if (size > INT_MAX)
+		return error_set(err, ERR_LIMIT, "JSON: larger than %d bytes", INT_MAX);
+	/* json-c counts the values inside of the innermost level as one more. */
+	tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 2);
+	if (!tokener)
+		return error_set(err, ERR_MEMORY, "JSON: out of memory");
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	while (size > 0 && strchr(" \n\r\t", text[size - 1]))
+		size--;
+	code = build(tokener, text, size, out, err);
+	json_tokener_free(tokener);
+	return code;
+}
+
+int json_parse_object(const char *text, size_t size, struct json_object **out, struct error *err)
+{
+	struct json_object *value = NULL;
+	int code = json_parse(text, size, &value, err);
+
+	if (code < 0)
+		return code;
+	if (!json_object_is_type(value, json_type_object)) {
+		code = error_set(err, ERR_INVALID, "must be a JSON object, is %s",
+				 json_type_name(value));
+		json_object_put(value);
+		return code;
+	}
+	*out = value;
+	return 0;
+}
+
+struct json_object *json_member(struct json_object *object, const char *key)
+{
+	struct json_object *value = NULL;
+
+	if (!json_object_is_type(object, json_type_object))
+		return NULL;
+	return json_object_object_get_ex(object, key, &value) ? value : NULL;
+}
+
+const char *json_type_name(struct json_object *value)
+{
+	switch (json_object_get_type(value)) {
+	case json_type_object:
+		return "object";
+	case json_type_array:
+		return "array";
+	case json_type_string:
+		return "string";
+	case json_type_int:
+	case json_type_double:
+		return "number";
+	case json_type_boolean:
+		return "boolean";
+	case json_type_null:
+	default:
+		return "null";
+	}
+}
+
+/* The member of that type; wanted is its name for people. */
+static int get_typed(struct json_object *object, const char *key, enum json_type type,
+		     const char *wanted, struct json_object **value, struct error *err)
+{
+	struct json_object *member = json_member(object, key);
+
+	if (!member)
+		return error_set(err, ERR_NOT_FOUND, "%s: missing", key);
+	if (!json_object_is_type(member, type)) {
+		/* 1.5 where a whole number is wanted: "is number" would not help. */
+		const char *is = json_object_is_type(member, json_type_double)
+				     ? "number with a fraction or exponent"
+				     : json_type_name(member);
+
+		return error_set(err, ERR_INVALID, "%s: must be %s, is %s", key, wanted, is);
+	}
+	*value = member;
+	return 0;
+}
+
+int json_get_string(struct json_object *object, const char *key, const char **bytes, size_t *size,
+		    struct error *err)
+{
+	struct json_object *value;
+	int code = get_typed(object, key, json_type_string, "string", &value, err);
+
+	if (code < 0)
+		return code;
+	*bytes = json_object_get_string(value);
+	*size = (size_t)json_object_get_string_len(value);
+	return 0;
+}
+
+int json_get_text(struct json_object *object, const char *key, const char **text, struct error *err)
+{
+	const char *bytes;
+	size_t size;
+	int code = json_get_string(object, key, &bytes, &size, err);
+
+	if (code < 0)
+		return code;
+	if (strlen(bytes) != size)
+		return error_set(err, ERR_INVALID, "%s: must not hold the character U+0000", key);
+	*text = bytes;
+	return 0;
+}
+
+int json_get_int64(struct json_object *object, const char *key, int64_t min, int64_t max,
+		   int64_t *value, struct error *err)
+{
+	struct json_object *member;
+	int64_t number;
+	int code = get_typed(object, key, json_type_int, "whole number", &member, err);
+
+	if (code < 0)
+		return code;
+	number = json_object_get_int64(member);
+	/* json-c gives INT64_MAX for what lies beyond. */
+	if (number < min || number > max || json_object_get_uint64(member) > INT64_MAX)
+		return error_set(err, ERR_INVALID,
+				 "%s: must be from %" PRId64 " to %" PRId64 ", is %s", key, min,
+				 max, json_object_get_string(member));
+	*value = number;
+	return 0;
+}
+
+int json_get_bool(struct json_object *object, const char *key, bool *value, struct error *err)
+{
+	struct json_object *member;
+	int code = get_typed(object, key, json_type_boolean, "true or false", &member, err);
+
+	if (code < 0)
+		return code;
+	*value = json_object_get_boolean(member) != 0;
+	return 0;
+}
+
+static struct json_object *must(struct json_object *value)
+{
+	if (!value)
+		abort(); /* out of memory, as in mem.h */
+	return value;
+}
+
+struct json_object *json_new_object(void)
+{
+	return must(json_object_new_object());
+}
+
+struct json_object *json_new_array(void)
+{
+	return must(json_object_new_array());
+}
+
+struct json_object *json_new_string(const char *bytes, size_t size)
+{
+	assert(size < INT_MAX);
+	return must(json_object_new_string_len(size ? bytes : "", (int)size));
+}
+
+void json_set(struct json_object *object, const char *key, struct json_object *value)
+{
+	if (json_object_object_add(object, key, value) < 0)
+		abort();
+}
+
+void json_set_text(struct json_object *object, const char *key, const char *text)
+{
+	json_set(object, key, json_new_string(text, strlen(text)));
+}
+
+void json_set_int64(struct json_object *object, const char *key, int64_t value)
+{
+	json_set(object, key, must(json_object_new_int64(value)));
+}
+
+void json_set_bool(struct json_object *object, const char *key, bool value)
+{
+	json_set(object, key, must(json_object_new_boolean(value)));
+}
+
+void json_append(struct json_object *array, struct json_object *value)
+{
+	if (json_object_array_add(array, value) < 0)
+		abort();
+}
+
+struct raw {
+	size_t size;
+	char text[];
+};
+
+static int write_raw(struct json_object *value, struct printbuf *out, int level, int flags)
+{
+	const struct raw *raw = json_object_get_userdata(value);
+
+	(void)level;
+	(void)flags;
+	return printbuf_memappend(out, raw->text, (int)raw->size);
+}
+
+static void free_raw(struct json_object *value, void *raw)
+{
+	(void)value;
+	free(raw);
+}
+
+struct json_object *json_new_raw(const char *text, size_t size)
+{
+	struct json_object *value = json_new_object();
+	struct raw *raw;
+
+	assert(size < INT_MAX);
+	raw = malloc(sizeof *raw + size);
+	if (!raw)
+		abort();
+	raw->size = size;
+	if (size)
+		memcpy(raw->text, text, size);
+	json_object_set_serializer(value, write_raw, raw, free_raw);
+	return value;
+}
+
+int json_write(struct buf *out, struct json_object *value)
+{
+	size_t size = 0;
+	const char *text = json_object_to_json_string_length(
+	    value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
+
+	if (!text)
+		return out->failed ? out->failed : (out->failed = ERR_MEMORY);
+	return buf_append(out, text, size);
+}
+
+static void append_escaped(struct buf *out, unsigned char c)
+{
+	static const char short_names[32] = {
+	    ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+	char name = c < 0x20 ? short_names[c] : (char)c;
+
+	if (name)
+		buf_append(out, (char[]){'\\', name}, 2);
+	else
+		buf_printf(out, "\\u%04x", c);
+}
+
+int json_write_escaped(struct buf *out, const char *bytes, size_t size)
+{
+	size_t start = 0;
+
+	for (size_t i = 0; i < size; i++) {
+		unsigned char c = (unsigned char)bytes[i];
+
+		if (c >= 0x20 && c != '"' && c != '\\')
+			continue;
+		buf_append(out, bytes + start, i - start);
+		append_escaped(out, c);
+		start = i + 1;
+	}
+	return buf_append(out, bytes + start, size - start);
+}

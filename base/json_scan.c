@@ -1,0 +1,376 @@
+#include "base/json_scan.h"
+
+#include "base/json.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <unistr.h>
+
+/* The scanner: one pass over the bytes, no recursion, one bit a level for whether it is
+ * an object. It stops at the first byte that is not JSON; line and column are counted
+ * only then. */
+struct scan {
+	const char *at;
+	const char *end;
+	const char *what;     /* what is wrong at `at` */
+	uint64_t is_object;   /* bit n: level n is an object */
+	int depth;            /* levels open */
+	bool bounded_numbers; /* integers must fit into 64 bits */
+};
+
+_Static_assert(JSON_DEPTH_MAX <= 64, "is_object has one bit a level");
+
+static int fail(struct scan *scan, const char *what)
+{
+	scan->what = what;
+	return ERR_SYNTAX;
+}
+
+static void skip_space(struct scan *scan)
+{
+	while (scan->at < scan->end &&
+	       (*scan->at == ' ' || *scan->at == '\n' || *scan->at == '\r' || *scan->at == '\t'))
+		scan->at++;
+}
+
+static bool at_digit(const struct scan *scan)
+{
+	return scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9';
+}
+
+static bool at_char(const struct scan *scan, char c)
+{
+	return scan->at < scan->end && *scan->at == c;
+}
+
+/* Moves over the plain ASCII inside of a string, eight bytes a step: a byte with the top
+ * bit, below 0x20, '"' or '\\' leaves a bit in `special`. The subtractions may borrow
+ * from a neighbour and so see too much, never too little; the loop behind looks again. */
+static void skip_plain(struct scan *scan)
+{
+	const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+
+	while (scan->end - scan->at >= 8) {
+		uint64_t word, quotes, slashes, special;
+
+		memcpy(&word, scan->at, sizeof word);
+		quotes = word ^ (ones * '"');
+		slashes = word ^ (ones * '\\');
+		special = (word | (word - ones * 0x20) | (quotes - ones) | (slashes - ones)) & tops;
+		if (special)
+			break;
+		scan->at += 8;
+	}
+	while (scan->at < scan->end) {
+		unsigned char c = (unsigned char)*scan->at;
+
+		if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+			return;
+		scan->at++;
+	}
+}
+
+/* The four digits behind \u; -1 when they are none. */
+static int read_hex4(const char *at, const char *end)
+{
+	int value = 0;
+
+	if (end - at < 4)
+		return -1;
+	for (int i = 0; i < 4; i++) {
+		char c = at[i];
+
+		if (c >= '0' && c <= '9')
+			value = value * 16 + (c - '0');
+		else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
+			value = value * 16 + ((c | 0x20) - 'a' + 10);
+		else
+			return -1;
+	}
+	return value;
+}
+
+/* A surrogate on its own stands for no character; json-c would put U+FFFD in its place
+ * without a word, so it is refused. */
+static int scan_unicode_escape(struct scan *scan)
+{
+	int unit = read_hex4(scan->at + 2, scan->end);
+	int second;
+
+	if (unit < 0)
+		return fail(scan, "\\u needs four hexadecimal digits");
+	if (unit >= 0xDC00 && unit <= 0xDFFF)
+		return fail(scan, "half of a surrogate pair");
+	if (unit >= 0xD800 && unit <= 0xDBFF) {
+		const char *next = scan->at + 6;
+
+		second = scan->end - next >= 6 && next[0] == '\\' && next[1] == 'u'
+			     ? read_hex4(next + 2, scan->end)
+			     : -1;
+		if (second < 0xDC00 || second > 0xDFFF)
+			return fail(scan, "half of a surrogate pair");
+		scan->at = next;
+	}
+	scan->at += 6;
+	return 0;
+}
+
+static int scan_escape(struct scan *scan)
+{
+	char c = scan->end - scan->at >= 2 ? scan->at[1] : '\0';
+
+	if (c == 'u')
+		return scan_unicode_escape(scan);
+	if (c == '\0' || !strchr("\"\\/bfnrt", c))
+		return fail(scan, "no such escape in JSON");
+	scan->at += 2;
+	return 0;
+}
+
+/* From the opening quote to behind the closing one. */
+static int scan_string(struct scan *scan)
+{
+	scan->at++;
+	for (;;) {
+		int code = 0;
+		unsigned char c;
+
+		skip_plain(scan);
+		if (scan->at == scan->end)
+			return fail(scan, "the text ends inside a string");
+		c = (unsigned char)*scan->at;
+		if (c == '"')
+			break;
+		if (c == '\\') {
+			code = scan_escape(scan);
+		} else if (c < 0x20) {
+			code = fail(scan, "a control character inside a string");
+		} else {
+			ucs4_t character;
+			int length = u8_mbtoucr(&character, (const uint8_t *)scan->at,
+						(size_t)(scan->end - scan->at));
+
+			if (length <= 0)
+				code = fail(scan, "not UTF-8");
+			else
+				scan->at += length;
+		}
+		if (code < 0)
+			return code;
+	}
+	scan->at++;
+	return 0;
+}
+
+/* The digits, which start with no zero, as an integer fit into int64 (negative) or
+ * uint64: json-c's two kinds. */
+static bool fits_64_bits(const char *digits, size_t count, bool negative)
+{
+	const char *max = negative ? "9223372036854775808" : "18446744073709551615";
+	size_t max_count = strlen(max);
+
+	return count < max_count || (count == max_count && memcmp(digits, max, count) <= 0);
+}
+
+static int scan_number(struct scan *scan)
+{
+	bool negative = at_char(scan, '-'), whole = true;
+	const char *digits;
+	size_t count;
+
+	if (negative)
+		scan->at++;
+	digits = scan->at;
+	if (!at_digit(scan))
+		return fail(scan, "a digit is missing");
+	if (at_char(scan, '0'))
+		scan->at++;
+	else
+		while (at_digit(scan))
+			scan->at++;
+	count = (size_t)(scan->at - digits);
+	if (at_digit(scan))
+		return fail(scan, "a number with a leading zero");
+	if (at_char(scan, '.')) {
+		whole = false;
+		scan->at++;
+		if (!at_digit(scan))
+			return fail(scan, "a digit is missing");
+		while (at_digit(scan))
+			scan->at++;
+	}
+	if (at_char(scan, 'e') || at_char(scan, 'E')) {
+		whole = false;
+		scan->at++;
+		if (at_char(scan, '+') || at_char(scan, '-'))
+			scan->at++;
+		if (!at_digit(scan))
+			return fail(scan, "a digit is missing");
+		while (at_digit(scan))
+			scan->at++;
+	}
+	if (whole && scan->bounded_numbers && !fits_64_bits(digits, count, negative)) {
+		scan->at = digits;
+		return fail(scan, "a whole number beyond 64 bits");
+	}
+	return 0;
+}
+
+static int scan_word(struct scan *scan, const char *word)
+{
+	size_t size = strlen(word);
+
+	if ((size_t)(scan->end - scan->at) < size || memcmp(scan->at, word, size) != 0)
+		return fail(scan, "not a JSON value");
+	scan->at += size;
+	return 0;
+}
+
+static int open_level(struct scan *scan, bool is_object)
+{
+	if (scan->depth == JSON_DEPTH_MAX) {
+		scan->what = "nested too deeply";
+		return ERR_LIMIT;
+	}
+	scan->is_object &= ~(UINT64_C(1) << scan->depth);
+	scan->is_object |= (uint64_t)is_object << scan->depth;
+	scan->depth++;
+	scan->at++;
+	return 0;
+}
+
+static bool inside_object(const struct scan *scan)
+{
+	return scan->depth > 0 && (scan->is_object >> (scan->depth - 1) & 1) != 0;
+}
+
+/* A key and its colon. */
+static int scan_key(struct scan *scan)
+{
+	int code;
+
+	skip_space(scan);
+	if (!at_char(scan, '"'))
+		return fail(scan, "a key in quotes is missing");
+	if ((code = scan_string(scan)) < 0)
+		return code;
+	skip_space(scan);
+	if (!at_char(scan, ':'))
+		return fail(scan, "':' is missing");
+	scan->at++;
+	return 0;
+}
+
+/* Everything but [ and {. */
+static int scan_scalar(struct scan *scan)
+{
+	if (scan->at == scan->end)
+		return fail(scan, "the text ends where a value is missing");
+	switch (*scan->at) {
+	case '"':
+		return scan_string(scan);
+	case 't':
+		return scan_word(scan, "true");
+	case 'f':
+		return scan_word(scan, "false");
+	case 'n':
+		return scan_word(scan, "null");
+	default:
+		if (*scan->at == '-' || at_digit(scan))
+			return scan_number(scan);
+		return fail(scan, "not a JSON value");
+	}
+}
+
+/* A value; of an array or an object with members only the opening, up to where its
+ * first member's value starts (*opened is then true). */
+static int scan_value(struct scan *scan, bool *opened)
+{
+	bool is_object = at_char(scan, '{');
+	int code;
+
+	*opened = false;
+	if (!is_object && !at_char(scan, '['))
+		return scan_scalar(scan);
+	if ((code = open_level(scan, is_object)) < 0)
+		return code;
+	skip_space(scan);
+	if (at_char(scan, is_object ? '}' : ']')) {
+		scan->at++;
+		scan->depth--;
+		return 0;
+	}
+	*opened = true;
+	return is_object ? scan_key(scan) : 0;
+}
+
+/* Behind a value: closes what ends here, and moves to the next value if there is one. */
+static int scan_behind_value(struct scan *scan)
+{
+	while (scan->depth > 0) {
+		bool is_object = inside_object(scan);
+
+		skip_space(scan);
+		if (at_char(scan, ',')) {
+			scan->at++;
+			return is_object ? scan_key(scan) : 0;
+		}
+		if (!at_char(scan, is_object ? '}' : ']')) {
+			if (scan->at == scan->end)
+				return fail(scan, is_object ? "the text ends inside an object"
+							    : "the text ends inside an array");
+			return fail(scan,
+				    is_object ? "',' or '}' is missing" : "',' or ']' is missing");
+		}
+		scan->at++;
+		scan->depth--;
+	}
+	return 0;
+}
+
+static int scan_text(struct scan *scan)
+{
+	bool opened;
+	int code;
+
+	do {
+		skip_space(scan);
+		if ((code = scan_value(scan, &opened)) < 0)
+			return code;
+		if (!opened && (code = scan_behind_value(scan)) < 0)
+			return code;
+	} while (scan->depth > 0);
+	skip_space(scan);
+	return scan->at == scan->end ? 0 : fail(scan, "something follows the JSON value");
+}
+
+/* Columns are counted in characters. */
+static int report(const struct scan *scan, const char *text, int code, struct error *err)
+{
+	size_t line = 1, column = 1;
+
+	for (const char *c = text; err && c < scan->at; c++) {
+		if (*c == '\n') {
+			line++;
+			column = 1;
+		} else if (((unsigned char)*c & 0xC0) != 0x80) {
+			column++;
+		}
+	}
+	if (code == ERR_LIMIT)
+		return error_set(err, code, "line %zu, column %zu: %s (at most %d levels)", line,
+				 column, scan->what, JSON_DEPTH_MAX);
+	return error_set(err, code, "line %zu, column %zu: %s", line, column, scan->what);
+}
+
+int json_scan(const char *text, size_t size, bool bounded_numbers, struct error *err)
+{
+	struct scan scan = {.bounded_numbers = bounded_numbers};
+	int code;
+
+	text = size ? text : ""; /* NULL must not meet arithmetic */
+	scan.at = text;
+	scan.end = text + size;
+	code = scan_text(&scan);
+	return code < 0 ? report(&scan, text, code, err) : 0;
+}

@@ -1,0 +1,68 @@
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Without the log, which would want memory itself. */
+static _Noreturn void no_memory(void)
+{
+	static const char text[] = "out of memory\n";
+
+	if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+		abort(); /* nobody to tell */
+	abort();
+}
+
+void *mem_calloc(size_t count, size_t size)
+{
+	void *bytes = calloc(count ? count : 1, size ? size : 1);
+
+	if (!bytes)
+		no_memory();
+	return bytes;
+}
+
+void *mem_realloc_array(void *old, size_t count, size_t size)
+{
+	/* reallocarray() with 0 would free and return NULL. */
+	void *bytes = reallocarray(old, count ? count : 1, size ? size : 1);
+
+	if (!bytes)
+		no_memory();
+	return bytes;
+}
+
+char *mem_strdup(const char *text)
+{
+	return mem_strndup(text, strlen(text));
+}
+
+char *mem_strndup(const char *text, size_t length)
+{
+	char *copy;
+
+	if (length == SIZE_MAX)
+		no_memory();
+	copy = mem_calloc(length + 1, 1);
+	if (length)
+		memcpy(copy, text, length);
+	return copy;
+}
+
+char *mem_printf(const char *format, ...)
+{
+	char *text = NULL;
+	va_list args;
+	int size;
+
+	va_start(args, format);
+	size = vasprintf(&text, format, args);
+	va_end(args);
+	if (size < 0 || !text)
+		no_memory();
+	return text;
+}

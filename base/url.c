@@ -1,0 +1,529 @@
+#include "base/url.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	SCHEME_MAX = 32,
+	TEXT_MAX = 1 << 20, /* curl takes 8 MB, and encoding makes a text three times longer */
+};
+
+/* The length of "scheme" when text begins with "scheme:", else 0. */
+static size_t scheme_length(const char *text)
+{
+	size_t i = 0;
+
+	while ((text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z') ||
+	       (i > 0 && text[i] != '\0' && strchr("0123456789+-.", text[i])))
+		i++;
+	return text[i] == ':' ? i : 0;
+}
+
+static bool is_http(const char *text, size_t length)
+{
+	return (length == 4 && strncasecmp(text, "http", 4) == 0) ||
+	       (length == 5 && strncasecmp(text, "https", 5) == 0);
+}
+
+static int check_characters(const char *text, struct error *err)
+{
+	const char *c = text;
+
+	for (; *c; c++) {
+		if ((unsigned char)*c < 0x20 || *c == 0x7F)
+			return error_set(err, ERR_INVALID, "URL: holds a control character");
+	}
+	if (c - text > TEXT_MAX)
+		return error_set(err, ERR_INVALID, "URL: longer than %d bytes", TEXT_MAX);
+	return 0;
+}
+
+static int scheme_error(const char *text, size_t length, struct error *err)
+{
+	return error_set(err, ERR_INVALID, "URL: the scheme must be http or https, is %.*s",
+			 length > SCHEME_MAX ? SCHEME_MAX : (int)length, text);
+}
+
+/* What curl is lenient about: it takes "http:/host" and "http:///host" as well. */
+static int check_beginning(const char *text, struct error *err)
+{
+	size_t length = scheme_length(text);
+	const char *behind = text + length;
+
+	if (length > 0 && !is_http(text, length) && str_has_prefix(behind, "://"))
+		return scheme_error(text, length, err);
+	if (!is_http(text, length))
+		return error_set(err, ERR_INVALID,
+				 "URL: not absolute, must begin with http:// or https://");
+	if (!str_has_prefix(behind, "://"))
+		return error_set(err, ERR_INVALID, "URL: \"//\" is missing behind the scheme");
+	if (behind[3] == '\0' || strchr("/?#", behind[3]))
+		return error_set(err, ERR_INVALID, "URL: has no host");
+	/* Browsers take a backslash for a slash, curl does not: one of them would be fooled. */
+	if (memchr(behind + 3, '\\', strcspn(behind + 3, "/?#")))
+		return error_set(err, ERR_INVALID, "URL: a backslash before the path");
+	return 0;
+}
+
+static bool is_unreserved(unsigned char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c != '\0' && strchr("-._~", c));
+}
+
+static void append_percent(struct buf *out, unsigned char c)
+{
+	buf_printf(out, "%%%02X", c);
+}
+
+/* What may not stand in a URL at all is percent-encoded, the rest stays. */
+static void append_mended(struct buf *out, const char *text, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c <= ' ' || c >= 0x7F || strchr("\"<>\\^`{|}", c))
+			append_percent(out, c);
+		else
+			buf_append_char(out, text[i]);
+	}
+}
+
+/* The byte that "%xx" at text stands for; -1 when there is none. */
+static int percent_value(const char *text, size_t size)
+{
+	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+	const char *high, *low;
+
+	if (size < 3 || text[0] != '%' || !text[1] || !text[2])
+		return -1;
+	high = strchr(digits, text[1]);
+	low = strchr(digits, text[2]);
+	return high && low ? (int)((high - digits) % 16 * 16 + (low - digits) % 16) : -1;
+}
+
+/* The same for a path, with characters that need no encoding decoded (RFC 3986,
+ * 6.2.2.2): "%2e%2e" is a step up and "/%61pi" is "/api" for most servers, so it has to
+ * be for our rules too. */
+static void append_path(struct buf *out, const char *text, size_t size)
+{
+	for (size_t i = 0; i < size;) {
+		int value = percent_value(text + i, size - i);
+
+		if (value >= 0 && is_unreserved((unsigned char)value)) {
+			buf_append_char(out, (char)value);
+			i += 3;
+		} else {
+			append_mended(out, text + i, 1);
+			i++;
+		}
+	}
+}
+
+/* The URL as curl shall read it; the fragment is left out. */
+static void append_prepared(struct buf *out, const char *text)
+{
+	size_t size = strcspn(text, "#");
+	size_t origin = scheme_length(text) + strlen("://");
+	size_t path, query;
+
+	origin += strcspn(text + origin, "/?#");
+	path = strcspn(text + origin, "?#");
+	query = size - origin - path;
+	append_mended(out, text, origin);
+	append_path(out, text + origin, path);
+	append_mended(out, text + origin + path, query);
+}
+
+/* curl's texts name the part that is wrong and repeat nothing of the URL. */
+static int curl_error(CURLUcode code, struct error *err)
+{
+	if (code == CURLUE_OUT_OF_MEMORY)
+		return error_set(err, ERR_MEMORY, "URL: out of memory");
+	if (code == CURLUE_NO_HOST)
+		return error_set(err, ERR_INVALID, "URL: has no host");
+	if (code == CURLUE_BAD_PORT_NUMBER)
+		return error_set(err, ERR_INVALID, "URL: the port must be from 1 to 65535");
+	return error_set(err, ERR_INVALID, "URL: %s", curl_url_strerror(code));
+}
+
+/* A copy of one part in memory of our own; NULL when the URL has none of it. */
+static CURLUcode get_part(CURLU *handle, CURLUPart part, unsigned int flags, char **out)
+{
+	char *text = NULL;
+	CURLUcode code = curl_url_get(handle, part, &text, flags);
+
+	if (code == CURLUE_NO_USER || code == CURLUE_NO_PASSWORD || code == CURLUE_NO_QUERY)
+		code = CURLUE_OK;
+	if (code == CURLUE_OK)
+		*out = text ? mem_strdup(text) : NULL;
+	curl_free(text);
+	return code;
+}
+
+static bool is_ascii(const char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text >= 0x80)
+			return false;
+	}
+	return true;
+}
+
+/* libidn2 takes the text to be in the character set of the locale, which for a program
+ * that never asked for one is ASCII. */
+static CURLUcode get_punycode(CURLU *handle, char **out)
+{
+	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+	locale_t before;
+	CURLUcode code;
+
+	if (utf8 == (locale_t)0)
+		return CURLUE_LACKS_IDN;
+	before = uselocale(utf8);
+	code = get_part(handle, CURLUPART_HOST, CURLU_PUNYCODE, out);
+	(void)uselocale(before);
+	freelocale(utf8);
+	/* Whatever does not convert is called "out of memory" by curl. */
+	return code == CURLUE_OUT_OF_MEMORY ? CURLUE_BAD_HOSTNAME : code;
+}
+
+/* Puts another host into the URL and parses it again: only a whole URL is looked at for
+ * addresses in other notations. */
+static CURLUcode replace_host(CURLU *handle, const char *host)
+{
+	char *text = NULL;
+	CURLUcode code = curl_url_set(handle, CURLUPART_HOST, host, 0);
+
+	if (code == CURLUE_OK)
+		code = get_part(handle, CURLUPART_URL, 0, &text);
+	if (code == CURLUE_OK)
+		code = curl_url_set(handle, CURLUPART_URL, text, 0);
+	if (text)
+		explicit_bzero(text, strlen(text)); /* it may hold a password */
+	free(text);
+	return code;
+}
+
+/* An international name gets its ASCII form; the conversion maps letters, so what comes
+ * out ("１２７.０.０.１") may even be an address. */
+static CURLUcode use_ascii_host(CURLU *handle)
+{
+	char *host = NULL, *ascii = NULL;
+	CURLUcode code = get_part(handle, CURLUPART_HOST, 0, &host);
+
+	if (code != CURLUE_OK || is_ascii(host))
+		goto out;
+	code = CURLUE_BAD_HOSTNAME;
+	if (!str_is_utf8(host, strlen(host)))
+		goto out;
+	code = get_punycode(handle, &ascii);
+	if (code == CURLUE_OK)
+		code = is_ascii(ascii) ? replace_host(handle, ascii) : CURLUE_BAD_HOSTNAME;
+out:
+	free(host);
+	free(ascii);
+	return code;
+}
+
+/* "host." is the same host, and "127.0.0.1." means the address: without the dot, rules
+ * about hosts see one name. */
+static CURLUcode drop_final_dot(CURLU *handle)
+{
+	char *host = NULL;
+	CURLUcode code = get_part(handle, CURLUPART_HOST, 0, &host);
+	size_t size = code == CURLUE_OK ? strlen(host) : 0;
+
+	if (size > 0 && host[size - 1] == '.') {
+		host[size - 1] = '\0';
+		code = size == 1 || host[size - 2] == '.' ? CURLUE_BAD_HOSTNAME
+							  : replace_host(handle, host);
+	}
+	free(host);
+	return code;
+}
+
+/* curl keeps the zone of "[fe80::1%25eth0]" apart and loses it when the host is set; a
+ * target that exists on one interface only is none that anybody asked for. */
+static int refuse_zone(CURLU *handle, struct error *err)
+{
+	char *zone = NULL;
+	CURLUcode code = curl_url_get(handle, CURLUPART_ZONEID, &zone, 0);
+
+	curl_free(zone);
+	if (code == CURLUE_OK)
+		return error_set(err, ERR_INVALID, "URL: an IPv6 address with a zone");
+	return 0;
+}
+
+static int get_port(CURLU *handle, uint16_t *port, struct error *err)
+{
+	char *text = NULL;
+	int64_t number = 0;
+	CURLUcode code = get_part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT, &text);
+
+	if (code == CURLUE_OK &&
+	    (!str_to_int64(text, &number) || number < 1 || number > UINT16_MAX))
+		code = CURLUE_BAD_PORT_NUMBER;
+	free(text);
+	if (code != CURLUE_OK)
+		return curl_error(code, err);
+	*port = (uint16_t)number;
+	return 0;
+}
+
+/* User and password are taken out first, and the host is lower case before the text is
+ * made, so that the text is what is requested. */
+static int take_apart(CURLU *handle, struct url *url, struct error *err)
+{
+	CURLUcode code;
+
+	if ((code = get_part(handle, CURLUPART_USER, CURLU_URLDECODE, &url->user)) != CURLUE_OK ||
+	    (code = get_part(handle, CURLUPART_PASSWORD, CURLU_URLDECODE, &url->password)) !=
+		CURLUE_OK ||
+	    (code = curl_url_set(handle, CURLUPART_USER, NULL, 0)) != CURLUE_OK ||
+	    (code = curl_url_set(handle, CURLUPART_PASSWORD, NULL, 0)) != CURLUE_OK ||
+	    (code = curl_url_set(handle, CURLUPART_FRAGMENT, NULL, 0)) != CURLUE_OK ||
+	    (code = get_part(handle, CURLUPART_SCHEME, 0, &url->scheme)) != CURLUE_OK ||
+	    (code = get_part(handle, CURLUPART_HOST, 0, &url->host)) != CURLUE_OK)
+		return curl_error(code, err);
+	str_lower(url->scheme);
+	str_lower(url->host);
+	if ((code = curl_url_set(handle, CURLUPART_HOST, url->host, 0)) != CURLUE_OK ||
+	    (code = get_part(handle, CURLUPART_PATH, 0, &url->path)) != CURLUE_OK ||
+	    (code = get_part(handle, CURLUPART_QUERY, 0, &url->query)) != CURLUE_OK ||
+	    (code = get_part(handle, CURLUPART_URL, CURLU_NO_DEFAULT_PORT, &url->text)) !=
+		CURLUE_OK)
+		return curl_error(code, err);
+	if (url->query && *url->query == '\0') { /* neither in the text */
+		free(url->query);
+		url->query = NULL;
+	}
+	return get_port(handle, &url->port, err);
+}
+
+static int parse_prepared(const char *text, struct url *parts, struct error *err)
+{
+	CURLU *handle = curl_url();
+	CURLUcode verdict;
+	int code;
+
+	if (!handle)
+		return error_set(err, ERR_MEMORY, "URL: out of memory");
+	verdict = curl_url_set(handle, CURLUPART_URL, text, 0);
+	if (verdict == CURLUE_OK)
+		verdict = use_ascii_host(handle);
+	if (verdict == CURLUE_OK)
+		verdict = drop_final_dot(handle);
+	code = verdict == CURLUE_OK ? refuse_zone(handle, err) : curl_error(verdict, err);
+	if (code == 0)
+		code = take_apart(handle, parts, err);
+	curl_url_cleanup(handle);
+	return code;
+}
+
+int url_parse(const char *text, struct url *url, struct error *err)
+{
+	struct buf prepared = BUF_INIT(4 * TEXT_MAX);
+	struct url parts = {0};
+	int code;
+
+	if ((code = check_characters(text, err)) < 0 || (code = check_beginning(text, err)) < 0)
+		return code;
+	append_prepared(&prepared, text);
+	code = buf_check(&prepared, "URL", err);
+	if (code == 0)
+		code = parse_prepared(buf_str(&prepared), &parts, err);
+	if (code < 0)
+		url_release(&parts);
+	else
+		*url = parts;
+	buf_wipe(&prepared); /* it may hold a password */
+	return code;
+}
+
+void url_release(struct url *url)
+{
+	free(url->text);
+	free(url->scheme);
+	free(url->host);
+	free(url->path);
+	free(url->query);
+	if (url->password)
+		explicit_bzero(url->password, strlen(url->password));
+	free(url->password);
+	free(url->user);
+	*url = (struct url){0};
+}
+
+static int join(const struct url *base, const char *reference, char **joined, struct error *err)
+{
+	CURLU *handle = curl_url();
+	CURLUcode code;
+
+	if (!handle)
+		return error_set(err, ERR_MEMORY, "URL: out of memory");
+	code = curl_url_set(handle, CURLUPART_URL, base->text, 0);
+	if (code == CURLUE_OK)
+		code = curl_url_set(handle, CURLUPART_URL, reference, 0);
+	if (code == CURLUE_OK)
+		code = get_part(handle, CURLUPART_URL, 0, joined);
+	curl_url_cleanup(handle);
+	return code == CURLUE_OK ? 0 : curl_error(code, err);
+}
+
+/* What comes out is parsed like any other URL, so a Location gets past nothing that
+ * url_parse refuses. */
+int url_resolve(const struct url *base, const char *reference, struct url *url, struct error *err)
+{
+	struct buf mended = BUF_INIT(4 * TEXT_MAX);
+	size_t scheme = scheme_length(reference);
+	char *joined = NULL;
+	int code;
+
+	if ((code = check_characters(reference, err)) < 0)
+		return code;
+	if (scheme > 0)
+		return is_http(reference, scheme) ? url_parse(reference, url, err)
+						  : scheme_error(reference, scheme, err);
+	append_mended(&mended, reference, strcspn(reference, "#"));
+	if (str_has_prefix(reference, "//"))
+		joined = mem_printf("%s:%s", base->scheme, reference);
+	else if (mended.size == 0)
+		joined = mem_strdup(base->text);
+	else if ((code = buf_check(&mended, "URL", err)) == 0)
+		code = join(base, buf_str(&mended), &joined, err);
+	if (code == 0)
+		code = url_parse(joined, url, err);
+	free(joined);
+	buf_release(&mended);
+	return code;
+}
+
+bool url_same_origin(const struct url *a, const struct url *b)
+{
+	return strcmp(a->scheme, b->scheme) == 0 && strcmp(a->host, b->host) == 0 &&
+	       a->port == b->port;
+}
+
+char *url_for_log(const struct url *url)
+{
+	return mem_printf("%s://%s:%u%s", url->scheme, url->host, url->port, url->path);
+}
+
+static bool is_loopback_ipv6(const char *host)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr address;
+	size_t size = strlen(host);
+
+	if (size < 2 || size - 2 >= sizeof text)
+		return false;
+	memcpy(text, host + 1, size - 2);
+	text[size - 2] = '\0';
+	if (inet_pton(AF_INET6, text, &address) != 1)
+		return false;
+	return IN6_IS_ADDR_LOOPBACK(&address) ||
+	       (IN6_IS_ADDR_V4MAPPED(&address) && address.s6_addr[12] == 127);
+}
+
+bool url_is_loopback(const struct url *url)
+{
+	static const char name[] = "localhost";
+	struct in_addr address;
+	size_t size = strlen(url->host);
+	const char *tail;
+
+	if (url->host[0] == '[')
+		return is_loopback_ipv6(url->host);
+	if (inet_pton(AF_INET, url->host, &address) == 1)
+		return ntohl(address.s_addr) >> 24 == 127;
+	/* Names below localhost are this machine too (RFC 6761, 6.3), and curl connects so. */
+	if (size < sizeof name - 1)
+		return false;
+	tail = url->host + size - (sizeof name - 1);
+	return memcmp(tail, name, sizeof name - 1) == 0 && (tail == url->host || tail[-1] == '.');
+}
+
+static void append_encoded(struct buf *out, const char *text)
+{
+	for (; *text; text++) {
+		if (is_unreserved((unsigned char)*text))
+			buf_append_char(out, *text);
+		else
+			append_percent(out, (unsigned char)*text);
+	}
+}
+
+/* "." and ".." are steps in a path however they are encoded. Encoded twice they are names
+ * that nothing has, and lead nowhere. */
+static void append_segment(struct buf *out, const char *segment)
+{
+	if (out->size == 0 || out->data[out->size - 1] != '/')
+		buf_append_char(out, '/');
+	if (strcmp(segment, ".") == 0)
+		buf_append_str(out, "%252E");
+	else if (strcmp(segment, "..") == 0)
+		buf_append_str(out, "%252E%252E");
+	else
+		append_encoded(out, segment);
+}
+
+static void must(CURLUcode code)
+{
+	if (code != CURLUE_OK)
+		abort(); /* the parts are encoded and set apart: only memory can lack */
+}
+
+char *url_build(const struct url *base, const char *const *segments, const char *const *parameters)
+{
+	struct buf part = BUF_INIT(SIZE_MAX / 2);
+	CURLU *handle = curl_url();
+	char *text = NULL;
+
+	if (!handle)
+		abort();
+	must(curl_url_set(handle, CURLUPART_URL, base->text, 0));
+	buf_append_str(&part, base->path);
+	for (; segments && *segments; segments++)
+		append_segment(&part, *segments);
+	must(curl_url_set(handle, CURLUPART_PATH, buf_str(&part), 0));
+	for (; parameters && parameters[0]; parameters += 2) {
+		buf_reset(&part);
+		append_encoded(&part, parameters[0]);
+		buf_append_char(&part, '=');
+		append_encoded(&part, parameters[1]);
+		must(curl_url_set(handle, CURLUPART_QUERY, buf_str(&part), CURLU_APPENDQUERY));
+	}
+	must(get_part(handle, CURLUPART_URL, CURLU_NO_DEFAULT_PORT, &text));
+	buf_release(&part);
+	curl_url_cleanup(handle);
+	return text;
+}
+
+static char *copy_text(const char *text)
+{
+	return text != NULL ? mem_strdup(text) : NULL;
+}
+
+void url_copy(const struct url *from, struct url *to)
+{
+	*to = (struct url){
+	    .text = copy_text(from->text),
+	    .scheme = copy_text(from->scheme),
+	    .host = copy_text(from->host),
+	    .port = from->port,
+	    .path = copy_text(from->path),
+	    .query = copy_text(from->query),
+	    .user = copy_text(from->user),
+	    .password = copy_text(from->password),
+	};
+}

@@ -1,0 +1,433 @@
+#include "base/mem.h"
+#include "service/store_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A growing list of numbers of commands or buckets. */
+struct numbers {
+	int64_t *items;
+	size_t count;
+	size_t room;
+};
+
+static void numbers_add(struct numbers *numbers, int64_t number)
+{
+	if (numbers->count == numbers->room) {
+		numbers->room = numbers->room ? 2 * numbers->room : 64;
+		numbers->items =
+		    mem_realloc_array(numbers->items, numbers->room, sizeof *numbers->items);
+	}
+	numbers->items[numbers->count++] = number;
+}
+
+static int compare_numbers(const void *left, const void *right)
+{
+	int64_t a = *(const int64_t *)left;
+	int64_t b = *(const int64_t *)right;
+	return (a > b) - (a < b);
+}
+
+/* Steps through a statement whose first column is a number. */
+static int collect(struct store *store, sqlite3_stmt *statement, struct numbers *numbers,
+		   struct error *err)
+{
+	int rc;
+	while ((rc = store_step(store, statement, "read a queue", err)) > 0)
+		numbers_add(numbers, sqlite3_column_int64(statement, 0));
+	(void)sqlite3_reset(statement); /* the failure is known already */
+	return rc;
+}
+
+static int pending_buckets(struct store *store, const char *org, const char *target,
+			   struct numbers *buckets, struct error *err)
+{
+	sqlite3_stmt *find = store_statement(store, SQL_BUCKET_PENDING, err);
+	if (!find)
+		return ERR_SYSTEM;
+	(void)sqlite3_bind_text(find, 1, org, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(find, 2, target, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_int(find, 3, STATUS_PENDING);
+	return collect(store, find, buckets, err);
+}
+
+/* The oldest pending commands of a target over all its actions, at most max. */
+static int oldest_pending(struct store *store, const char *org, const char *target, size_t max,
+			  struct numbers *seqs, struct error *err)
+{
+	struct numbers buckets = {0};
+	int rc = pending_buckets(store, org, target, &buckets, err);
+	for (size_t i = 0; rc == 0 && i < buckets.count; i++) {
+		sqlite3_stmt *oldest = store_statement(store, SQL_COMMAND_OLDEST, err);
+		if (!oldest) {
+			rc = ERR_SYSTEM;
+			break;
+		}
+		(void)sqlite3_bind_int64(oldest, 1, buckets.items[i]);
+		(void)sqlite3_bind_int64(oldest, 2, (int64_t)max);
+		rc = collect(store, oldest, seqs, err);
+	}
+	free(buckets.items);
+	if (seqs->count > 1)
+		qsort(seqs->items, seqs->count, sizeof *seqs->items, compare_numbers);
+	if (seqs->count > max)
+		seqs->count = max;
+	return rc;
+}
+
+/* ---- Delivery */
+
+static int deliver(struct store *store, struct command *command, int64_t now_ms, int64_t lease_ms,
+		   struct error *err)
+{
+	command->attempt++;
+	random_bytes(command->receipt, RECEIPT_SIZE);
+	return store_command_change(store, command, STATUS_PROCESSING, EVENT_DELIVERED, now_ms,
+				    now_ms + lease_ms, err);
+}
+
+struct receiving {
+	int64_t now_ms;
+	int64_t lease_ms;
+	size_t max_bytes;
+	size_t bytes;
+	struct command *commands;
+	size_t count;
+	bool is_full;
+};
+
+/* One command: delivered, expired, or left for the next time. */
+static int receive_one(struct store *store, struct receiving *receiving, int64_t seq,
+		       struct error *err)
+{
+	struct command *command = &receiving->commands[receiving->count];
+	int rc = store_command_get(store, seq, command, err);
+	if (rc < 0)
+		return rc;
+	if (command->expires_ms <= receiving->now_ms)
+		return store_command_change(store, command, STATUS_EXPIRED, EVENT_EXPIRED_WAITING,
+					    receiving->now_ms, 0, err);
+	size_t bytes = command->delivery == DELIVERY_EMBEDDED ? command->payload_size : 0;
+	if (receiving->count > 0 && bytes > receiving->max_bytes - receiving->bytes) {
+		receiving->is_full = true;
+		return 0;
+	}
+	rc = deliver(store, command, receiving->now_ms, receiving->lease_ms, err);
+	if (rc < 0)
+		return rc;
+	receiving->bytes += bytes < receiving->max_bytes - receiving->bytes
+				? bytes
+				: receiving->max_bytes - receiving->bytes;
+	receiving->count++;
+	return 0;
+}
+
+int store_receive(struct store *store, const char *org, const char *target, int64_t now_ms,
+		  int64_t lease_ms, size_t max, size_t max_bytes, struct command **commands,
+		  size_t *count, struct error *err)
+{
+	struct receiving receiving = {
+	    .now_ms = now_ms,
+	    .lease_ms = lease_ms,
+	    .max_bytes = max_bytes,
+	};
+	struct numbers seqs = {0};
+	int rc;
+	/* Again where all that was found had expired: younger ones may wait behind them. */
+	do {
+		seqs.count = 0;
+		rc = oldest_pending(store, org, target, max, &seqs, err);
+		if (rc == 0 && seqs.count > 0 && !receiving.commands)
+			receiving.commands = mem_calloc(max, sizeof *receiving.commands);
+		for (size_t i = 0; rc == 0 && i < seqs.count && !receiving.is_full; i++)
+			rc = receive_one(store, &receiving, seqs.items[i], err);
+	} while (rc == 0 && seqs.count > 0 && receiving.count == 0);
+	free(seqs.items);
+	if (rc < 0 || receiving.count == 0) {
+		free(receiving.commands);
+		receiving.commands = NULL;
+	}
+	if (rc < 0)
+		return rc;
+	*commands = receiving.commands;
+	*count = receiving.count;
+	return 0;
+}
+
+int store_undeliver(struct store *store, const struct command *delivered, int64_t now_ms,
+		    struct error *err)
+{
+	struct command command;
+	int rc = store_command_get(store, delivered->seq, &command, err);
+	if (rc < 0)
+		return rc;
+	if (command.status != STATUS_PROCESSING ||
+	    memcmp(command.receipt, delivered->receipt, RECEIPT_SIZE) != 0)
+		return 0; /* something else has happened to it since */
+	command.attempt--;
+	command.status = STATUS_PENDING;
+	command.updated_ms = now_ms;
+	command.due_ms = command.expires_ms;
+	random_bytes(command.receipt, RECEIPT_SIZE);
+	if (command.change_count > 0)
+		command.change_count--;
+	rc = store_command_save(store, &command, err);
+	if (rc == 0)
+		store->observer.on_pending(store->observer.context, command.org, command.target);
+	return rc;
+}
+
+int store_extend(struct store *store, struct command *command, int64_t due_ms, struct error *err)
+{
+	assert(command->status == STATUS_PROCESSING);
+	command->due_ms = due_ms;
+	return store_command_save(store, command, err);
+}
+
+/* ---- Ends */
+
+static int put_response(struct store *store, int64_t seq, struct span body, struct error *err)
+{
+	sqlite3_stmt *put = store_statement(store, SQL_RESPONSE_PUT, err);
+	if (!put)
+		return ERR_SYSTEM;
+	(void)sqlite3_bind_int64(put, 1, seq);
+	(void)sqlite3_bind_blob64(put, 2, body.text, body.size, SQLITE_STATIC);
+	return store_run(store, put, "store an answer", err);
+}
+
+int store_command_end(struct store *store, struct command *command, enum command_status status,
+		      enum command_event event, int64_t now_ms, enum command_response response,
+		      struct span body, struct error *err)
+{
+	int rc = store_write(store, err);
+	if (rc == 0 && response == RESPONSE_INLINE)
+		rc = put_response(store, command->seq, body, err);
+	if (rc < 0)
+		return rc;
+	command->response = response;
+	return store_command_change(store, command, status, event, now_ms, 0, err);
+}
+
+int store_purge(struct store *store, const char *org, const char *target, int64_t now_ms,
+		size_t max, char (*ids)[UUID_TEXT_SIZE], size_t *count, struct error *err)
+{
+	struct numbers seqs = {0};
+	struct command command;
+	int rc = oldest_pending(store, org, target, max, &seqs, err);
+	size_t i = 0;
+	for (; rc == 0 && i < seqs.count; i++) {
+		rc = store_command_get(store, seqs.items[i], &command, err);
+		if (rc == 0)
+			rc = store_command_change(store, &command, STATUS_PURGED, EVENT_PURGED,
+						  now_ms, 0, err);
+		memcpy(ids[i], command.id, UUID_TEXT_SIZE);
+	}
+	free(seqs.items);
+	*count = i;
+	return rc;
+}
+
+/* ---- Time */
+
+/* A waiting command whose life has ended, or one under way whose lease has. */
+static int run_one(struct store *store, struct command *command, int64_t now_ms,
+		   int64_t max_attempts, struct error *err)
+{
+	bool is_expired = command->expires_ms <= now_ms;
+	if (command->status == STATUS_PENDING)
+		return store_command_change(store, command, STATUS_EXPIRED, EVENT_EXPIRED_WAITING,
+					    now_ms, 0, err);
+	if (is_expired)
+		return store_command_change(store, command, STATUS_EXPIRED, EVENT_EXPIRED_LOST,
+					    now_ms, 0, err);
+	if (command->attempt >= max_attempts)
+		return store_command_change(store, command, STATUS_ERROR, EVENT_ATTEMPTS_ENDED,
+					    now_ms, 0, err);
+	return store_command_change(store, command, STATUS_PENDING, EVENT_LEASE_ENDED, now_ms,
+				    command->expires_ms, err);
+}
+
+int store_next_due(struct store *store, int64_t *next_ms, struct error *err)
+{
+	sqlite3_stmt *first = store_statement(store, SQL_NEXT_DUE, err);
+	if (!first)
+		return ERR_SYSTEM;
+	int rc = store_step(store, first, "read what is due", err);
+	*next_ms = rc > 0 ? sqlite3_column_int64(first, 0) : 0;
+	(void)sqlite3_reset(first); /* the failure is known already */
+	return rc < 0 ? rc : 0;
+}
+
+int store_run_due(struct store *store, int64_t now_ms, int64_t max_attempts, size_t max,
+		  int64_t *next_ms, struct error *err)
+{
+	struct numbers seqs = {0};
+	struct command command;
+	sqlite3_stmt *due = store_statement(store, SQL_COMMAND_DUE, err);
+	if (!due)
+		return ERR_SYSTEM;
+	(void)sqlite3_bind_int64(due, 1, now_ms);
+	(void)sqlite3_bind_int64(due, 2, (int64_t)max);
+	int rc = collect(store, due, &seqs, err);
+	for (size_t i = 0; rc == 0 && i < seqs.count; i++) {
+		rc = store_command_get(store, seqs.items[i], &command, err);
+		if (rc == 0)
+			rc = run_one(store, &command, now_ms, max_attempts, err);
+	}
+	free(seqs.items);
+	return rc < 0 ? rc : store_next_due(store, next_ms, err);
+}
+
+/* ---- Forgetting */
+
+static int delete_row(struct store *store, enum statement which, int64_t seq, struct error *err)
+{
+	sqlite3_stmt *delete = store_statement(store, which, err);
+	if (!delete)
+		return ERR_SYSTEM;
+	(void)sqlite3_bind_int64(delete, 1, seq);
+	return store_run(store, delete, "forget a command", err);
+}
+
+static int delete_pair(struct store *store, const char *org, struct span key, struct span value,
+		       int64_t seq, struct error *err)
+{
+	struct buf name = BUF_INIT(SIZE_MAX / 2);
+	struct buf text = BUF_INIT(SIZE_MAX / 2);
+	int rc = metadata_texts(key, value, &name, &text, err);
+	struct metadata_pair pair = {buf_str(&name), buf_str(&text)};
+	sqlite3_stmt *delete = rc == 0 ? store_statement(store, SQL_FORGET_METADATA, err) : NULL;
+	if (rc == 0 && !delete)
+		rc = ERR_SYSTEM;
+	if (delete) {
+		(void)sqlite3_bind_int64(delete, 1, store_pair_hash(org, &pair));
+		(void)sqlite3_bind_int64(delete, 2, seq);
+		rc = store_run(store, delete, "forget metadata", err);
+	}
+	buf_release(&name);
+	buf_release(&text);
+	return rc;
+}
+
+static int delete_metadata(struct store *store, int64_t seq, struct error *err)
+{
+	struct command command;
+	struct command_texts texts;
+	struct span key, value;
+	int rc = store_command_get(store, seq, &command, err);
+	if (rc == 0)
+		rc = store_texts_begin(store, seq, &texts, err);
+	if (rc < 0)
+		return rc;
+	if (texts.metadata.text) {
+		struct span_cursor cursor = span_begin(texts.metadata);
+		while (rc == 0 && span_next(&cursor, &key, &value))
+			rc = delete_pair(store, command.org, key, value, seq, err);
+	}
+	store_texts_end(store);
+	return rc;
+}
+
+static int forget_one(struct store *store, int64_t seq, struct error *err)
+{
+	int rc = delete_metadata(store, seq, err);
+	if (rc == 0)
+		rc = delete_row(store, SQL_FORGET_REQUEST, seq, err);
+	if (rc == 0)
+		rc = delete_row(store, SQL_FORGET_RESPONSE, seq, err);
+	if (rc == 0)
+		rc = delete_row(store, SQL_FORGET_COMMAND, seq, err);
+	return rc;
+}
+
+struct forgetting {
+	int64_t cutoff_ms;
+	size_t max;
+	int64_t *files;
+	size_t file_count;
+	struct numbers seqs;
+};
+
+static int find_forgettable(struct store *store, struct forgetting *forgetting, int64_t bucket,
+			    struct error *err)
+{
+	sqlite3_stmt *find = store_statement(store, SQL_FORGET_FIND, err);
+	if (!find)
+		return ERR_SYSTEM;
+	(void)sqlite3_bind_int64(find, 1, bucket);
+	(void)sqlite3_bind_int64(find, 2, forgetting->cutoff_ms);
+	(void)sqlite3_bind_int64(find, 3, (int64_t)(forgetting->max - forgetting->seqs.count));
+	int rc;
+	while ((rc = store_step(store, find, "find old commands", err)) > 0) {
+		numbers_add(&forgetting->seqs, sqlite3_column_int64(find, 0));
+		if (sqlite3_column_int(find, 1) == RESPONSE_FILE)
+			forgetting->files[forgetting->file_count++] = sqlite3_column_int64(find, 0);
+	}
+	(void)sqlite3_reset(find); /* the failure is known already */
+	return rc;
+}
+
+static int find_in_buckets(struct store *store, struct forgetting *forgetting, struct error *err)
+{
+	struct numbers buckets = {0};
+	sqlite3_stmt *terminal = store_statement(store, SQL_BUCKET_TERMINAL, err);
+	if (!terminal)
+		return ERR_SYSTEM;
+	(void)sqlite3_bind_int(terminal, 1, STATUS_SUCCESS);
+	int rc = collect(store, terminal, &buckets, err);
+	for (size_t i = 0; rc == 0 && i < buckets.count; i++) {
+		if (forgetting->seqs.count < forgetting->max)
+			rc = find_forgettable(store, forgetting, buckets.items[i], err);
+	}
+	free(buckets.items);
+	return rc;
+}
+
+/* Buckets that no command is in any more. */
+static int forget_buckets(struct store *store, struct error *err)
+{
+	struct numbers buckets = {0};
+	sqlite3_stmt *empty = store_statement(store, SQL_BUCKET_EMPTY, err);
+	int rc = empty ? collect(store, empty, &buckets, err) : ERR_SYSTEM;
+	if (rc == 0 && buckets.count > 0)
+		rc = store_write(store, err);
+	for (size_t i = 0; rc == 0 && i < buckets.count; i++)
+		rc = delete_row(store, SQL_BUCKET_DELETE, buckets.items[i], err);
+	free(buckets.items);
+	return rc;
+}
+
+static int forget_keys(struct store *store, int64_t now_ms, size_t max, size_t *count,
+		       struct error *err)
+{
+	sqlite3_stmt *forget = store_statement(store, SQL_KEY_FORGET, err);
+	int rc = forget ? store_write(store, err) : ERR_SYSTEM;
+	if (rc < 0)
+		return rc;
+	(void)sqlite3_bind_int64(forget, 1, store_seq_of(now_ms - KEY_LIFE_MS));
+	(void)sqlite3_bind_int64(forget, 2, (int64_t)max);
+	rc = store_run(store, forget, "forget an Idempotency-Key", err);
+	*count += (size_t)sqlite3_changes(store->db);
+	return rc;
+}
+
+int store_forget(struct store *store, int64_t now_ms, int64_t cutoff_ms, size_t max, int64_t *files,
+		 size_t *file_count, size_t *count, struct error *err)
+{
+	struct forgetting forgetting = {.cutoff_ms = cutoff_ms, .max = max, .files = files};
+	int rc = find_in_buckets(store, &forgetting, err);
+	if (rc == 0 && forgetting.seqs.count > 0)
+		rc = store_write(store, err);
+	for (size_t i = 0; rc == 0 && i < forgetting.seqs.count; i++)
+		rc = forget_one(store, forgetting.seqs.items[i], err);
+	*file_count = forgetting.file_count;
+	*count = forgetting.seqs.count;
+	free(forgetting.seqs.items);
+	if (rc == 0)
+		rc = forget_keys(store, now_ms, max, count, err);
+	if (rc == 0 && *count == 0)
+		rc = forget_buckets(store, err);
+	return rc;
+}

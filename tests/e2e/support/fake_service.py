@@ -1,0 +1,188 @@
+"""A command service in a few lines that a test can make misbehave. What the agent itself
+sends to a service is kept, with the time of each call."""
+
+import collections
+import json
+import queue
+import threading
+import time
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from support.processes import PATIENCE
+from support.requestors import PLAIN, TERMINAL, timestamp
+
+Call = collections.namedtuple("Call", "method path headers body at")
+
+
+def wrong(status, headers=None, content=b'{"statusCode":0,"error":"x","message":"x"}'):
+    """An answer to a call that is not what the agent hopes for."""
+    def answer(handler):
+        handler.reply(status, content, headers)
+    return answer
+
+
+def not_json(handler):
+    handler.reply(200, b"<html>what?</html>", {"Content-Type": "text/html"})
+
+
+def half_an_answer(handler):
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"commands": [')
+    handler.close_connection = True
+
+
+def no_answer(handler):
+    handler.close_connection = True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def reply(self, status, content, headers=None):
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_POST(self):
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.fake.handle(self, content)
+
+    do_PUT = do_GET = do_POST
+
+
+class FakeService:
+    agent_id = "fake-agent"
+    org = "fake-org"
+    token = "fake-token"
+
+    def __init__(self, context=None):
+        self.calls = []
+        self.updates = []
+        self.faults = []  # answers to the next receives
+        self.status_faults = []  # answers to the next posts of statuses
+        self.upload_faults = []
+        self.documents = {}  # path -> (status, content) of GET
+        self.uploads = {}
+        self._commands = queue.Queue()
+        self._news = threading.Condition()
+        self.stopping = threading.Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.server.daemon_threads = True
+        self.server.fake = self
+        if context:
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"http{'s' if context else ''}://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def settings(self, **more):
+        return {"COMMAND_SERVICE_URL": self.url, "AGENT_ID": self.agent_id, "ORG_SLUG": self.org,
+                "AUTH_TOKEN": self.token, **more}
+
+    def close(self):
+        self.stopping.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    # -- the test's side ------------------------------------------------------------
+
+    def give(self, payload=None, without=(), **fields):
+        """Puts a command into the agent's queue as it stands; returns its id."""
+        command = {"commandId": str(uuid.uuid4()), "targetId": self.agent_id, "action": PLAIN,
+                   "createdAt": timestamp(), "expiresAt": timestamp(600), "body": payload,
+                   "bodyDelivery": "embedded", **fields}
+        command = {name: value for name, value in command.items() if name not in without}
+        self._commands.put(command)
+        return command.get("commandId")
+
+    def calls_to(self, last_segment):
+        with self._news:
+            return [call for call in self.calls if call.path.endswith("/" + last_segment)]
+
+    def wait_for(self, predicate, timeout=PATIENCE):
+        """Until something that has happened here makes the predicate true; its value."""
+        with self._news:
+            value = self._news.wait_for(predicate, timeout)
+        assert value, [(call.method, call.path) for call in self.calls]
+        return value
+
+    def wait_for_receives(self, count):
+        self.wait_for(lambda: sum(c.path.endswith("/receive") for c in self.calls) >= count)
+
+    def wait_end(self, command_id):
+        """The terminal status message of that command."""
+        def ended():
+            return [update for update in self.updates
+                    if update.get("commandId") == command_id and update["status"] in TERMINAL]
+        ends = self.wait_for(ended)
+        assert len(ends) == 1, ends
+        return ends[0]
+
+    def send(self, payload=None, **options):
+        return self.wait_end(self.give(payload, **options))
+
+    # -- the agent's side -----------------------------------------------------------
+
+    def handle(self, handler, content):
+        path = handler.path.split("?")[0]
+        try:
+            body = json.loads(content) if content else None
+        except ValueError:
+            body = content
+        call = Call(handler.command, path, list(handler.headers.items()), body, time.monotonic())
+        with self._news:
+            self.calls.append(call)
+            faults = self._faults_of(handler.command, path)
+            fault = faults.pop(0) if faults else None
+            self._news.notify_all()
+        if fault:
+            fault(handler)
+        elif path.endswith("/receive"):
+            handler.reply(200, json.dumps({"commands": self._receive(body)}).encode())
+        elif path.endswith("/commands/status"):
+            handler.reply(200, json.dumps(self._status(body)).encode())
+        elif path.endswith("/extend"):
+            results = [{"receipt": receipt, "result": "ok"} for receipt in body["receipts"]]
+            handler.reply(200, json.dumps({"results": results}).encode())
+        elif handler.command == "GET":
+            status, document = self.documents.get(path, (404, b"{}"))
+            handler.reply(status, document)
+        elif handler.command == "PUT":
+            self.uploads[path] = (dict(handler.headers.items()), content)
+            handler.reply(200, b"{}")
+        else:
+            handler.reply(200, b"{}")
+
+    def _faults_of(self, method, path):
+        if method == "PUT" and path.startswith("/upload/"):
+            return self.upload_faults
+        if path.endswith("/receive"):
+            return self.faults
+        return self.status_faults if path.endswith("/commands/status") else []
+
+    def _receive(self, body):
+        """One command at a time, as soon as there is one."""
+        deadline = time.monotonic() + min(body["waitSeconds"], 20)
+        while not self.stopping.is_set() and time.monotonic() < deadline:
+            try:
+                command = self._commands.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            return [{"receipt": "receipt-of-" + str(command.get("commandId")), "attempt": 1,
+                     **command}]
+        return []
+
+    def _status(self, body):
+        with self._news:
+            self.updates += body["updates"]
+            self._news.notify_all()
+        return {"results": [{"commandId": update["commandId"], "result": "accepted"}
+                            for update in body["updates"]]}

@@ -1,0 +1,209 @@
+"""commands.md 6: every error code that can be provoked from outside, with its exact text."""
+
+import gzip
+
+import pytest
+
+from support.raw_target import Close, Hang, Reset, Send, answer, text
+from support.requestors import answered, failed
+
+HANDLING = "An error occurred while handling the command: Error making request: "
+NO_RESPONSE = (HANDLING + "The request was made by the HTTP Relay but no response was received. "
+               "Additional info: ")
+
+
+def fail(requestor, url, **fields):
+    return failed(requestor.send({"method": "GET", "url": url, **fields}))
+
+
+def assert_failure(requestor, url, code, info, **fields):
+    """The whole message, to the letter."""
+    assert fail(requestor, url, **fields) == {"message": NO_RESPONSE + info, "code": code}
+
+
+def assert_code(requestor, url, code, **fields):
+    """Where the contract gives the code alone; returns what is said beyond the fixed words."""
+    error = fail(requestor, url, **fields)
+    assert error["code"] == code, error
+    assert error["message"].startswith(HANDLING), error
+    return error["message"]
+
+
+# -- connections --------------------------------------------------------------------
+
+def test_a_closed_port_is_econnrefused_and_the_body_is_the_contracts_to_the_byte(
+        requestor, refusing_port):
+    record = requestor.send({"method": "GET", "url": f"http://127.0.0.1:{refusing_port}/a?b"})
+    assert record["status"] == "FAILURE"
+    assert record["responseBody"] == {
+        "body": '{"message":"An error occurred while handling the command: Error making request: '
+                'The request was made by the HTTP Relay but no response was received. Additional '
+                f'info: connect ECONNREFUSED 127.0.0.1:{refusing_port}","code":"ECONNREFUSED"}}'}
+
+
+def test_an_unknown_name_is_enotfound(requestor):
+    assert_failure(requestor, "http://name.invalid/x", "ENOTFOUND",
+                   "getaddrinfo ENOTFOUND name.invalid")
+
+
+def test_a_connection_that_is_not_accepted_is_etimedout(requestor, silent_port):
+    assert_failure(requestor, f"http://127.0.0.1:{silent_port}/", "ETIMEDOUT",
+                   f"connect ETIMEDOUT 127.0.0.1:{silent_port}", timeout=300)
+
+
+def test_an_unreachable_address_is_ehostunreach(requestor):
+    error = fail(requestor, "http://[100::1]:80/", timeout=2000)
+    assert error["code"] in ("EHOSTUNREACH", "ETIMEDOUT"), error
+    if error["code"] == "EHOSTUNREACH":
+        assert error["message"].startswith(NO_RESPONSE + "connect EHOSTUNREACH ")
+
+
+def test_a_target_that_does_not_answer_is_econnaborted(requestor, raw):
+    assert_failure(requestor, raw.url(Hang()), "ECONNABORTED", "timeout of 300ms exceeded",
+                   timeout=300)
+
+
+def test_a_target_that_stops_within_its_answer_is_econnaborted(requestor, raw):
+    class SendAndHang(Send):
+        def play(self, connection, target, request):
+            connection.sendall(self.content)
+            return Hang().play(connection, target, request)
+    half = answer(headers=["Content-Length: 100"], framed=False) + b"half"
+    assert_failure(requestor, raw.url(SendAndHang(half)), "ECONNABORTED",
+                   "timeout of 350ms exceeded", timeout=350)
+
+
+@pytest.mark.timing
+def test_the_default_timeout_is_10_seconds(requestor, raw):
+    assert_failure(requestor, raw.url(Hang()), "ECONNABORTED", "timeout of 10000ms exceeded")
+
+
+def test_a_reset_before_the_answer_is_econnreset(requestor, raw):
+    assert_failure(requestor, raw.url(Reset()), "ECONNRESET", "read ECONNRESET")
+
+
+def test_a_connection_closed_without_an_answer_is_econnreset(requestor, raw):
+    assert_failure(requestor, raw.url(Close()), "ECONNRESET", "socket hang up")
+
+
+# -- TLS ----------------------------------------------------------------------------
+
+@pytest.mark.parametrize("server, code, info", [
+    ("expired", "CERT_HAS_EXPIRED", "certificate has expired"),
+    ("self-signed", "DEPTH_ZERO_SELF_SIGNED_CERT", "self-signed certificate"),
+    ("unknown-ca", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "unable to verify the first certificate")])
+def test_a_bad_certificate_has_its_code(requestor, nginx, server, code, info):
+    assert_failure(requestor, nginx.url(server, "x"), code, info)
+
+
+def test_a_certificate_of_another_host_has_its_code(requestor, nginx):
+    for host in ("127.0.0.1", "localhost"):
+        error = fail(requestor, nginx.url("wrong-host", "x", host))
+        assert error["code"] == "ERR_TLS_CERT_ALTNAME_INVALID"
+        assert error["message"].startswith(
+            NO_RESPONSE + "Hostname/IP does not match certificate's altnames: ")
+
+
+def test_a_certificate_of_the_configured_authority_is_trusted(requestor, nginx):
+    nginx.file("trusted", b"trusted")
+    for host in ("127.0.0.1", "localhost"):
+        record = requestor.send({"method": "GET", "url": nginx.url("good", "trusted", host)})
+        assert answered(record)["body"] == "trusted"
+
+
+def test_the_same_authority_is_unknown_to_an_agent_without_it(site, nginx):
+    requestor = site.start(CA_FILE=None).requestor
+    assert_failure(requestor, nginx.url("good", "x"), "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+                   "unable to verify the first certificate")
+
+
+@pytest.mark.parametrize("server", ["expired", "self-signed", "unknown-ca", "wrong-host"])
+def test_ignore_tls_certificate_accepts_any(requestor, nginx, server):
+    nginx.file("ignored", b"ignored")
+    url = nginx.url(server, "ignored")
+    record = requestor.send({"method": "GET", "url": url, "ignore_tls_certificate": True})
+    assert answered(record)["body"] == "ignored"
+    # And it is not remembered for the next command, whose connection could be the same.
+    record = requestor.send({"method": "GET", "url": url, "ignore_tls_certificate": False})
+    assert record["status"] == "FAILURE"
+
+
+def test_tls_to_a_plain_port_is_eproto(requestor, raw, nginx):
+    plain = raw.url(text()).replace("http://", "https://")
+    assert fail(requestor, nginx.url("plain", "").replace("http:", "https:"))["code"] == "EPROTO"
+    # This one answers nothing that is TLS, but closes.
+    assert fail(requestor, plain, timeout=1000)["code"] in ("EPROTO", "ECONNRESET", "ECONNABORTED",
+                                                            "ETIMEDOUT")
+
+
+# -- answers that are none ----------------------------------------------------------
+
+def chunked(rest):
+    return answer(headers=["Transfer-Encoding: chunked"], framed=False) + rest
+
+
+def cut(body, length):
+    return answer(headers=[f"Content-Length: {length}"], framed=False) + body
+
+
+@pytest.mark.parametrize("what, content", [
+    ("HTTP/0.9", b"hello\n"),
+    ("another protocol", b"SSH-2.0-OpenSSH_9.2\r\n"),
+    ("binary", bytes(range(256))),
+    ("no status", b"HTTP/1.1\r\n\r\n"),
+    ("a bad status", b"HTTP/1.1 abc OK\r\n\r\n"),
+    ("half a head", b"HTTP/1.1 200 OK\r\nContent-Ty"),
+    ("a short body", cut(b"only this", 100)),
+    ("no body", cut(b"", 5)),
+    ("chunks without an end", chunked(b"5\r\nhello\r\n")),
+    ("a cut chunk", chunked(b"ff\r\nhello")),
+    ("a bad chunk size", chunked(b"xyz\r\nhello\r\n0\r\n\r\n")),
+    ("a chunk longer than said", chunked(b"2\r\nhello\r\n0\r\n\r\n")),
+    ("bad gzip", answer(headers=["Content-Encoding: gzip"], body=b"this is no gzip at all")),
+    ("cut gzip", answer(headers=["Content-Encoding: gzip"],
+                        body=gzip.compress(bytes(range(256)) * 50)[:-12])),
+    ("bad brotli", answer(headers=["Content-Encoding: br"], body=b"\xff\xff\xff\xff\xff")),
+    ("a length that is none", answer(headers=["Content-Length: abc"], framed=False) + b"x"),
+    ("two lengths", answer(headers=["Content-Length: 1", "Content-Length: 2"], framed=False)
+     + b"xy")], ids=lambda value: value if isinstance(value, str) else "")
+def test_what_is_not_http_is_an_invalid_response(requestor, raw, what, content):
+    assert_code(requestor, raw.url(Send(content)), "INVALID_RESPONSE")
+
+
+# -- limits -------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def small(session_service, defaults):
+    """An agent that takes 1,000 bytes."""
+    from conftest import Site
+    site = Site(session_service, {**defaults, "MAX_RESPONSE_BYTES": 1000})
+    yield site.start().requestor
+    site.close()
+
+
+def test_an_answer_above_the_limit_is_response_too_large(small, raw):
+    assert_code(small, raw.url(text("x" * 1001)), "RESPONSE_TOO_LARGE")
+    assert answered(small.send({"method": "GET", "url": raw.url(text("x" * 1000))}))["body"] == \
+        "x" * 1000
+
+
+def test_the_limit_holds_without_a_length_too(small, raw):
+    for head in (chunked(b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n"),
+                 answer(framed=False) + b"x" * 1001):
+        assert_code(small, raw.url(Send(head)), "RESPONSE_TOO_LARGE")
+
+
+def test_the_limit_counts_after_decoding(small, raw):
+    for size, fits in ((1001, False), (1000, True), (10 ** 8, False)):
+        body = gzip.compress(b"x" * size, 9)
+        url = raw.url(text(body, headers=["Content-Encoding: gzip"]))
+        if fits:
+            assert answered(small.send({"method": "GET", "url": url}))["body"] == "x" * size
+        else:
+            assert_code(small, url, "RESPONSE_TOO_LARGE")
+
+
+def test_the_limit_does_not_count_what_a_head_only_announces(small, raw):
+    head = answer(headers=["Content-Length: 5000"], framed=False)
+    record = small.send({"method": "HEAD", "url": raw.url(Send(head))})
+    assert answered(record)["body"] == ""

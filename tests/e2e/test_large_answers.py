@@ -1,0 +1,108 @@
+"""Answers too large for a status message, from a target that nobody here wrote to the record."""
+
+import base64
+
+import pytest
+
+from support.raw_target import text
+from support.requestors import answered
+
+MIB = 1024 * 1024
+
+
+def content_of(size):
+    line = b'{"row": "%08d", "text": "Zo\xc3\xab"}\n'
+    return b"".join(line % number for number in range(size // 36 + 1))[:size]
+
+
+def stored(requestor, url):
+    record = requestor.send({"method": "GET", "url": url})
+    assert record["status"] == "SUCCESS", record
+    return record, requestor.stored_answer(record)
+
+
+@pytest.mark.parametrize("size", [MIB - 2000, MIB, MIB + 1, MIB * 3 // 2, 5 * MIB])
+def test_an_answer_around_and_over_1_mebibyte_equals_what_the_target_sent(requestor, nginx, size):
+    content = content_of(size)
+    record, got = stored(requestor, nginx.file(f"large-{size}", content))
+    assert got["body"].encode() == content
+    assert got["statusCode"] == 200
+    assert {"content-length": str(size)} in got["headers"]
+    assert "responseBodyUrl" not in record
+
+
+def test_an_answer_over_10_megabytes_is_streamed_from_its_url(requestor, nginx):
+    content = content_of(12 * MIB)
+    record, got = stored(requestor, nginx.file("large-12m", content))
+    assert "responseBodyUrl" in record and not record.get("responseBody")
+    assert got["body"].encode() == content
+
+
+def test_a_binary_answer_of_1_5_mebibytes_is_whole(requestor, nginx):
+    content = bytes(range(256)) * (MIB * 3 // 2 // 256)
+    _, got = stored(requestor, nginx.file("large-binary", content))
+    assert got["bodyEncoding"] == "base64"
+    assert base64.b64decode(got["body"]) == content
+
+
+def test_an_answer_that_grows_by_escaping_is_uploaded_too(requestor, nginx):
+    """Each byte becomes six in JSON: 300 KiB of content, 1.8 MB of message."""
+    content = b"\x01" * (300 * 1024)
+    _, got = stored(requestor, nginx.file("large-escaped", content))
+    assert got["body"].encode() == content
+
+
+def test_a_large_answer_with_a_failure_status_stays_a_failure(requestor, raw):
+    body = "x" * (2 * MIB)
+    record = requestor.send({"method": "GET", "url": raw.url(text(body, "500 Oops"))})
+    assert record["status"] == "FAILURE"
+    assert requestor.stored_answer(record)["body"] == body
+    assert requestor.stored_answer(record)["statusCode"] == 500
+
+
+def test_small_answers_go_ahead_of_a_large_one(requestor, nginx, raw):
+    url = nginx.file("large-and-small", content_of(8 * MIB))
+    large = requestor.submit({"method": "GET", "url": url})
+    small = requestor.send_all([{"method": "GET", "url": raw.url(text("small"))}] * 10)
+    assert {answered(record)["body"] for record in small} == {"small"}
+    assert len(requestor.stored_answer(requestor.wait(large["id"]))["body"].encode()) == 8 * MIB
+
+
+# -- the upload itself --------------------------------------------------------------
+
+def upload(fake, size, raw, **fields):
+    return fake.send({"method": "GET", "url": raw.url(text("x" * size))},
+                     responseBodyUploadUrl=fake.url + "/upload/secret", **fields)
+
+
+def test_a_message_over_1_mebibyte_is_uploaded_as_the_json_of_its_body(fake, fake_agent, raw):
+    import gzip
+    import json
+    fake_agent()
+    update = upload(fake, 2 * MIB, raw)
+    assert update["status"] == "SUCCESS"
+    assert update["responseBodyDelivery"] == "referenced"
+    assert "body" not in update
+    headers, content = fake.uploads["/upload/secret"]
+    if headers.get("Content-Encoding") == "gzip":
+        content = gzip.decompress(content)
+    answer = json.loads(content)
+    assert answer["body"] == "x" * (2 * MIB)
+    assert answer["statusCode"] == 200
+    assert "fake-token" not in repr(headers) and "x-org-slug" not in {n.lower() for n in headers}
+
+
+def test_a_message_that_fits_is_not_uploaded(fake, fake_agent, raw):
+    fake_agent()
+    update = upload(fake, MIB - 4096, raw)
+    assert update["body"]["body"] == "x" * (MIB - 4096)
+    assert fake.uploads == {}
+
+
+def test_a_failed_upload_is_tried_again(fake, fake_agent, raw):
+    from support.fake_service import wrong
+    fake_agent()
+    fake.upload_faults[:] = [wrong(500)]
+    update = upload(fake, 2 * MIB, raw)
+    assert update["responseBodyDelivery"] == "referenced"
+    assert "/upload/secret" in fake.uploads

@@ -1,0 +1,391 @@
+#include "base/json.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A copy without a NUL behind it, so that a look past the end is seen by the tools. */
+static int check(const char *text, size_t size, struct error *err)
+{
+	char *copy = malloc(size ? size : 1);
+	int code;
+
+	memcpy(copy, text, size);
+	code = json_check(copy, size, err);
+	free(copy);
+	return code;
+}
+
+static void assert_refused(const char *text, const char *message)
+{
+	struct error err = {0};
+
+	cr_assert_eq(check(text, strlen(text), &err), ERR_SYNTAX, "%s", text);
+	cr_assert_str_eq(err.message, message, "%s: %s", text, err.message);
+	cr_assert_eq(check(text, strlen(text), NULL), ERR_SYNTAX);
+}
+
+static struct json_object *parsed(const char *text)
+{
+	struct json_object *value = NULL;
+	struct error err = {0};
+
+	cr_assert_eq(json_parse(text, strlen(text), &value, &err), 0, "%s: %s", text, err.message);
+	return value;
+}
+
+static void assert_written(struct json_object *value, const char *expected)
+{
+	struct buf out = BUF_INIT(10000);
+
+	cr_assert_eq(json_write(&out, value), 0);
+	cr_assert_str_eq(buf_str(&out), expected);
+	buf_release(&out);
+}
+
+Test(json, texts_that_are_json_are_taken)
+{
+	static const char *const good[] = {"null",
+					   "true",
+					   "false",
+					   "0",
+					   "-0",
+					   "-1.5e+10",
+					   "1E9",
+					   "\"\"",
+					   "\"a\"",
+					   "[]",
+					   "{}",
+					   " \t\r\n[ 1 , 2 ]\n",
+					   "{\"a\":{\"b\":[]},\"a\":1}",
+					   "[[],{},[{}]]",
+					   "\"\\u0000\"",
+					   "\"\\ud83d\\uDE00 \\\" \\\\ \\/ \\b\\f\\n\\r\\t\"",
+					   "\"é€\xf0\x9f\x98\x80\"",
+					   "\"12345678901234567890\x7f\"",
+					   "99999999999999999999999"};
+
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		struct error err = {0};
+
+		cr_assert_eq(check(good[i], strlen(good[i]), &err), 0, "%s: %s", good[i],
+			     err.message);
+	}
+}
+
+Test(json, an_error_names_line_column_and_reason)
+{
+	assert_refused("", "line 1, column 1: the text ends where a value is missing");
+	assert_refused("{\n \"é\": 1,\n \"é\" 2}", "line 3, column 6: ':' is missing");
+	assert_refused("[1 2]", "line 1, column 4: ',' or ']' is missing");
+	assert_refused("{\"a\":1 2}", "line 1, column 8: ',' or '}' is missing");
+	assert_refused("[1", "line 1, column 3: the text ends inside an array");
+	assert_refused("{\"a\":1", "line 1, column 7: the text ends inside an object");
+	assert_refused("[1]]", "line 1, column 4: something follows the JSON value");
+	assert_refused("{a:1}", "line 1, column 2: a key in quotes is missing");
+	assert_refused("{\"a\":1,}", "line 1, column 8: a key in quotes is missing");
+	assert_refused("[1,]", "line 1, column 4: not a JSON value");
+	assert_refused("nul", "line 1, column 1: not a JSON value");
+	assert_refused("01", "line 1, column 2: a number with a leading zero");
+	assert_refused("-", "line 1, column 2: a digit is missing");
+	assert_refused("1.", "line 1, column 3: a digit is missing");
+	assert_refused("1e+", "line 1, column 4: a digit is missing");
+	assert_refused("\"abc", "line 1, column 5: the text ends inside a string");
+	assert_refused("\"a\nb\"", "line 1, column 3: a control character inside a string");
+	assert_refused("\"\\x\"", "line 1, column 2: no such escape in JSON");
+	assert_refused("\"\\", "line 1, column 2: no such escape in JSON");
+	assert_refused("\"\\u12G4\"", "line 1, column 2: \\u needs four hexadecimal digits");
+	assert_refused("\"\\u12", "line 1, column 2: \\u needs four hexadecimal digits");
+	assert_refused("\"\\ud800\"", "line 1, column 2: half of a surrogate pair");
+	assert_refused("\"\\ud800\\u0041\"", "line 1, column 2: half of a surrogate pair");
+	assert_refused("\"\\udc00\"", "line 1, column 2: half of a surrogate pair");
+	assert_refused("\"\xff\"", "line 1, column 2: not UTF-8");
+	assert_refused("\"\xe2\x82", "line 1, column 2: not UTF-8");
+	assert_refused("\xef\xbb\xbf{}", "line 1, column 1: not a JSON value");
+}
+
+Test(json, a_nul_is_no_end_of_the_text)
+{
+	cr_assert_eq(check("[]\0", 3, NULL), ERR_SYNTAX);
+	cr_assert_eq(check("\"\0\"", 3, NULL), ERR_SYNTAX);
+	cr_assert_eq(check("\"\\\0\"", 4, NULL), ERR_SYNTAX);
+	cr_assert_eq(check("[]x", 2, NULL), 0);
+	cr_assert_eq(json_check(NULL, 0, NULL), ERR_SYNTAX);
+}
+
+Test(json, every_special_byte_in_a_string_is_found_at_every_offset)
+{
+	static const char specials[] = {'\x1f', '\0', '\n', '\x80', '\xff', '\\', '"'};
+
+	for (size_t at = 1; at < 40; at++) {
+		for (size_t i = 0; i < sizeof specials; i++) {
+			char text[42];
+
+			memset(text, 'x', sizeof text);
+			text[0] = text[41] = '"';
+			cr_assert_eq(check(text, sizeof text, NULL), 0);
+			text[at] = specials[i];
+			cr_assert_eq(check(text, sizeof text, NULL), ERR_SYNTAX, "%zu %zu", at, i);
+		}
+	}
+}
+
+Test(json, all_64_levels_are_taken_and_not_one_more)
+{
+	char text[2 * 65 + 1];
+	struct json_object *value = NULL;
+	struct error err = {0};
+
+	memset(text, '[', 64);
+	memset(text + 64, ']', 64);
+	cr_assert_eq(check(text, 128, NULL), 0);
+	cr_assert_eq(json_parse(text, 128, &value, &err), 0, "%s", err.message);
+	json_object_put(value);
+	memset(text, '[', 65);
+	memset(text + 65, ']', 65);
+	cr_assert_eq(check(text, 130, &err), ERR_LIMIT);
+	cr_assert_str_eq(err.message, "line 1, column 65: nested too deeply (at most 64 levels)");
+	cr_assert_eq(json_parse(text, 130, &value, &err), ERR_LIMIT);
+}
+
+Test(json, a_scalar_may_stand_in_the_innermost_of_64_levels)
+{
+	char text[1000] = "";
+	struct json_object *value = NULL;
+	struct error err = {0};
+
+	for (int i = 0; i < 64; i++)
+		strcat(text, "{\"k\":");
+	strcat(text, "\"x\"");
+	memset(text + strlen(text), '}', 64);
+	cr_assert_eq(json_parse(text, strlen(text), &value, &err), 0, "%s", err.message);
+	assert_written(value, text);
+	json_object_put(value);
+}
+
+Test(json, depth_is_counted_down_again)
+{
+	char text[4001];
+
+	for (int i = 0; i < 4000; i += 4)
+		memcpy(text + i, i % 8 ? "{},\n" : "[], ", 4);
+	text[0] = '[';
+	text[1] = ' ';
+	text[2] = ' ';
+	text[3998] = ' ';
+	text[3999] = ']';
+	cr_assert_eq(check(text, 4000, NULL), 0);
+}
+
+Test(json, a_value_is_written_as_it_was_read)
+{
+	static const char *const texts[] = {"null",
+					    "{\"a\":1.50,\"b\":1e2,\"c\":-0.0}",
+					    "[9223372036854775807,-9223372036854775808]",
+					    "[18446744073709551615]",
+					    "\"a/b é \\u0001\\n\\\"\\\\\"",
+					    "[0.1e-7,1E400]",
+					    "42",
+					    "-1.0"};
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		struct json_object *value = parsed(texts[i]);
+
+		assert_written(value, texts[i]);
+		json_object_put(value);
+	}
+}
+
+Test(json, white_space_around_a_value_is_no_part_of_it)
+{
+	struct json_object *value = parsed(" \r\n42\t \n");
+
+	assert_written(value, "42");
+	json_object_put(value);
+}
+
+Test(json, integers_beyond_64_bits_are_refused_not_saturated)
+{
+	static const char *const texts[] = {"18446744073709551616", "[-9223372036854775809]",
+					    "99999999999999999999"};
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		struct json_object *value = NULL;
+		struct error err = {0};
+
+		cr_assert_eq(json_parse(texts[i], strlen(texts[i]), &value, &err), ERR_SYNTAX);
+		cr_assert_not_null(strstr(err.message, "beyond 64 bits"));
+		cr_assert_null(value);
+	}
+}
+
+Test(json, of_a_repeated_key_the_last_one_counts)
+{
+	struct json_object *value = parsed("{\"a\":1,\"a\":2}");
+
+	assert_written(value, "{\"a\":2}");
+	json_object_put(value);
+}
+
+Test(json, an_object_is_asked_for_and_nothing_else_taken)
+{
+	struct json_object *value = NULL;
+	struct error err = {0};
+
+	cr_assert_eq(json_parse_object("[1]", 3, &value, &err), ERR_INVALID);
+	cr_assert_str_eq(err.message, "must be a JSON object, is array");
+	cr_assert_eq(json_parse_object("null", 4, &value, &err), ERR_INVALID);
+	cr_assert_eq(json_parse_object("{", 1, &value, &err), ERR_SYNTAX);
+	cr_assert_null(value);
+	cr_assert_eq(json_parse_object("{}", 2, &value, &err), 0);
+	json_object_put(value);
+}
+
+Test(json, types_have_names)
+{
+	struct json_object *value = parsed("[{},[],\"\",1,1.5,true,null]");
+	static const char *const names[] = {"object", "array",   "string", "number",
+					    "number", "boolean", "null"};
+
+	for (size_t i = 0; i < 7; i++)
+		cr_assert_str_eq(json_type_name(json_object_array_get_idx(value, i)), names[i]);
+	json_object_put(value);
+}
+
+Test(json, members_are_found_in_objects_only)
+{
+	struct json_object *value = parsed("{\"a\":{\"b\":1},\"n\":null}");
+	struct json_object *array = parsed("[1]");
+
+	cr_assert_not_null(json_member(json_member(value, "a"), "b"));
+	cr_assert_null(json_member(value, "n"));
+	cr_assert_null(json_member(value, "x"));
+	cr_assert_null(json_member(array, "x"));
+	cr_assert_null(json_member(NULL, "x"));
+	json_object_put(value);
+	json_object_put(array);
+}
+
+Test(json, typed_members_are_read)
+{
+	struct json_object *value =
+	    parsed("{\"text\":\"abc\",\"nul\":\"a\\u0000b\",\"number\":-5,\"yes\":true}");
+	const char *text = NULL;
+	size_t size = 0;
+	int64_t number = 0;
+	bool yes = false;
+
+	cr_assert_eq(json_get_text(value, "text", &text, NULL), 0);
+	cr_assert_str_eq(text, "abc");
+	cr_assert_eq(json_get_string(value, "nul", &text, &size, NULL), 0);
+	cr_assert_eq(size, 3);
+	cr_assert_arr_eq(text, "a\0b", 3);
+	cr_assert_eq(json_get_int64(value, "number", -5, -5, &number, NULL), 0);
+	cr_assert_eq(number, -5);
+	cr_assert_eq(json_get_bool(value, "yes", &yes, NULL), 0);
+	cr_assert(yes);
+	json_object_put(value);
+}
+
+Test(json, a_member_that_is_absent_or_null_is_not_found)
+{
+	struct json_object *value = parsed("{\"n\":null}");
+	const char *text = "kept";
+	size_t size = 42;
+	int64_t number = 42;
+	bool yes = true;
+	struct error err = {0};
+
+	cr_assert_eq(json_get_text(value, "n", &text, &err), ERR_NOT_FOUND);
+	cr_assert_str_eq(err.message, "n: missing");
+	cr_assert_eq(json_get_string(value, "x", &text, &size, &err), ERR_NOT_FOUND);
+	cr_assert_eq(json_get_int64(value, "x", 0, 1, &number, &err), ERR_NOT_FOUND);
+	cr_assert_eq(json_get_bool(value, "x", &yes, &err), ERR_NOT_FOUND);
+	cr_assert_str_eq(err.message, "x: missing");
+	cr_assert_str_eq(text, "kept");
+	cr_assert_eq(size, 42);
+	cr_assert_eq(number, 42);
+	cr_assert(yes);
+	json_object_put(value);
+}
+
+Test(json, a_member_of_the_wrong_type_or_range_is_invalid)
+{
+	struct json_object *value = parsed(
+	    "{\"t\":\"12\",\"nul\":\"a\\u0000\",\"d\":1.5,\"i\":1,\"big\":18446744073709551615}");
+	const char *text = "kept";
+	int64_t number = 42;
+	bool yes = true;
+	struct error err = {0};
+
+	cr_assert_eq(json_get_text(value, "i", &text, &err), ERR_INVALID);
+	cr_assert_str_eq(err.message, "i: must be string, is number");
+	cr_assert_eq(json_get_text(value, "nul", &text, &err), ERR_INVALID);
+	cr_assert_eq(json_get_int64(value, "t", 0, 100, &number, &err), ERR_INVALID);
+	cr_assert_str_eq(err.message, "t: must be whole number, is string");
+	cr_assert_eq(json_get_int64(value, "d", 0, 100, &number, &err), ERR_INVALID);
+	cr_assert_eq(json_get_int64(value, "i", 2, 100, &number, &err), ERR_INVALID);
+	cr_assert_str_eq(err.message, "i: must be from 2 to 100, is 1");
+	cr_assert_eq(json_get_int64(value, "i", -1, 0, &number, &err), ERR_INVALID);
+	cr_assert_eq(json_get_int64(value, "big", INT64_MIN, INT64_MAX, &number, &err),
+		     ERR_INVALID);
+	cr_assert_eq(json_get_bool(value, "i", &yes, &err), ERR_INVALID);
+	cr_assert_str_eq(err.message, "i: must be true or false, is number");
+	cr_assert_str_eq(text, "kept");
+	cr_assert_eq(number, 42);
+	cr_assert(yes);
+	json_object_put(value);
+}
+
+Test(json, values_are_built)
+{
+	struct json_object *object = json_new_object();
+	struct json_object *array = json_new_array();
+
+	json_append(array, json_new_string("a\0b", 3));
+	json_append(array, json_new_string(NULL, 0));
+	json_append(array, NULL);
+	json_set(object, "array", array);
+	json_set_text(object, "text", "http://x/\"é\"");
+	json_set_int64(object, "number", INT64_MIN);
+	json_set_bool(object, "no", false);
+	assert_written(object,
+		       "{\"array\":[\"a\\u0000b\",\"\",null],\"text\":\"http://x/\\\"é\\\"\","
+		       "\"number\":-9223372036854775808,\"no\":false}");
+	json_object_put(object);
+}
+
+Test(json, a_raw_text_is_written_as_it_is)
+{
+	struct json_object *object = json_new_object();
+	char text[] = "{ \"a\" : 1.00 }";
+
+	json_set(object, "raw", json_new_raw(text, strlen(text)));
+	json_set(object, "part", json_new_raw("[1]rest", 3));
+	text[0] = 'x';
+	assert_written(object, "{\"raw\":{ \"a\" : 1.00 },\"part\":[1]}");
+	json_object_put(object);
+}
+
+Test(json, writing_past_the_ceiling_leaves_the_buffer_as_it_was)
+{
+	struct buf out = BUF_INIT(5);
+	struct json_object *value = parsed("[1,2,3]");
+
+	cr_assert_eq(buf_append_str(&out, "x"), 0);
+	cr_assert_eq(json_write(&out, value), ERR_LIMIT);
+	cr_assert_str_eq(buf_str(&out), "x");
+	json_object_put(value);
+	buf_release(&out);
+}
+
+Test(json, escaped_pieces_make_a_json_string)
+{
+	struct buf out = BUF_INIT(1000);
+
+	cr_assert_eq(json_write_escaped(&out, "", 0), 0);
+	cr_assert_eq(json_write_escaped(&out, "a\"\\/\b\f\n\r\t", 9), 0);
+	cr_assert_eq(json_write_escaped(&out, "\0\x1f\x7f é", 6), 0);
+	cr_assert_str_eq(buf_str(&out), "a\\\"\\\\/\\b\\f\\n\\r\\t\\u0000\\u001f\x7f é");
+	buf_release(&out);
+}
