@@ -15,6 +15,7 @@ DESTDIR ?=
 CC ?= gcc
 AR ?= ar
 PKG_CONFIG ?= pkg-config
+Q := $(if $(V),,@) # make V=1 shows the commands
 
 ifeq ($(SAN),1)
 B := build/san
@@ -65,13 +66,19 @@ PROGRAMS := $(B)/relay-agent $(B)/command-service
 all: $(PROGRAMS) ## build both programs (the default)
 
 $(B)/relay-agent: $(call objects,agent/main.c) $(B)/agent.a $(LOWER)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS)
 
 $(B)/command-service: $(call objects,service/main.c) $(B)/service.a $(LOWER)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SERVICE_LIBS)
 
 # Criterion finds its tests in a section that nothing refers to.
 $(B)/unit-tests: $(UNIT) $(B)/agent.a $(B)/service.a $(LOWER)
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections -o $@ $^ $(SERVICE_LIBS) $(TEST_LIBS)
+
+# The same tests for valgrind: see there.
+$(B)/unit-tests-in-process: $(call objects,tests/valgrind/main.c) $(UNIT) $(B)/agent.a $(B)/service.a $(LOWER)
 	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections -o $@ $^ $(SERVICE_LIBS) $(TEST_LIBS)
 
 $(B)/base.a: $(BASE)
@@ -81,14 +88,15 @@ $(B)/agent.a: $(AGENT)
 $(B)/service.a: $(SERVICE)
 $(B)/%.a:
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
 # Criterion's macros shadow and convert; the rest of the warnings stays.
-$(B)/obj/tests/unit/%.o: CFLAGS += -Wno-shadow -Wno-conversion -Wno-sign-conversion \
+$(B)/obj/tests/%.o: CFLAGS += -Wno-shadow -Wno-conversion -Wno-sign-conversion \
 	-Wno-missing-prototypes -Wno-cast-qual -Wno-format-nonliteral
 
 $(B)/tidy/%.ok: TIDY_FLAGS := -include scripts/lib/clang-tidy.h

@@ -273,11 +273,11 @@ static int agent_open(struct agent *agent, struct error *err)
 {
 	const struct settings *settings = agent->settings;
 	struct transport_events events = {
-		.context = agent,
-		.on_delivery = on_delivery,
-		.on_received = on_received,
-		.on_posted = on_posted,
-		.on_lost = on_lost,
+	    .context = agent,
+	    .on_delivery = on_delivery,
+	    .on_received = on_received,
+	    .on_posted = on_posted,
+	    .on_lost = on_lost,
 	};
 	if ((agent->loop = loop_new(err)) == NULL)
 		return err->code;
@@ -307,11 +307,10 @@ static void agent_close(struct agent *agent)
 	if (agent->transport != NULL)
 		agent->transport->ops->free(agent->transport);
 	/* Before the commands, whose ids are its keys. */
-	struct held *held;
-	struct held *next;
-	HASH_ITER(hh, agent->held, held, next)
-	{
-		HASH_DEL(agent->held, held);
+	struct held *held = agent->held;
+	HASH_CLEAR(hh, agent->held);
+	for (struct held *next; held != NULL; held = next) {
+		next = held->hh.next;
 		free(held);
 	}
 	relay_free(agent->relay);

@@ -144,8 +144,7 @@ static struct json_object *headers_json(const struct http_response *response)
 	return list;
 }
 
-void answer_from_target(struct answer *answer, struct http_response *response,
-			struct aead *seal)
+void answer_from_target(struct answer *answer, struct http_response *response, struct aead *seal)
 {
 	struct buf plain = BUF_INIT(ANSWER_MAX_BYTES);
 	struct buf *body = response->body;
@@ -205,10 +204,11 @@ void answer_fail(struct answer *answer, const char *code, struct aead *seal, con
 void answer_no_response(struct answer *answer, const char *code, const char *detail,
 			struct aead *seal)
 {
-	answer_fail(answer, code, seal,
-		    "Error making request: The request was made by the HTTP Relay but no response was "
-		    "received. Additional info: %s",
-		    detail);
+	answer_fail(
+	    answer, code, seal,
+	    "Error making request: The request was made by the HTTP Relay but no response was "
+	    "received. Additional info: %s",
+	    detail);
 }
 
 void answer_reject(struct answer *answer, const char *code, struct aead *seal, const char *message)

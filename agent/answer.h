@@ -24,8 +24,7 @@ void answer_release(struct answer *answer);
 
 /* The target's answer as {"body", "statusCode", "headers"}; takes response->body. seal
  * (may be NULL) is the key that the command opened with. */
-void answer_from_target(struct answer *answer, struct http_response *response,
-			struct aead *seal);
+void answer_from_target(struct answer *answer, struct http_response *response, struct aead *seal);
 /* FAILURE {"body": "{\"message\":…,\"code\":…}"} with the fixed words before message. */
 void answer_fail(struct answer *answer, const char *code, struct aead *seal, const char *format,
 		 ...) PRINTF_LIKE(4, 5);
@@ -33,7 +32,6 @@ void answer_fail(struct answer *answer, const char *code, struct aead *seal, con
 void answer_no_response(struct answer *answer, const char *code, const char *detail,
 			struct aead *seal);
 /* REJECTED {"message", "code"}. */
-void answer_reject(struct answer *answer, const char *code, struct aead *seal,
-		   const char *message);
+void answer_reject(struct answer *answer, const char *code, struct aead *seal, const char *message);
 
 #endif

@@ -21,7 +21,8 @@ static int64_t next_delay_ms(const struct backoff *backoff, bool is_refused)
 	if (is_refused)
 		return draw(BACKOFF_MAX_MS / 2, BACKOFF_MAX_MS);
 	unsigned doublings = backoff->failures - 1;
-	int64_t ceiling_ms = doublings >= 7 ? BACKOFF_MAX_MS : (int64_t)BACKOFF_BASE_MS << doublings;
+	int64_t ceiling_ms =
+	    doublings >= 7 ? BACKOFF_MAX_MS : (int64_t)BACKOFF_BASE_MS << doublings;
 	return draw(SHORTEST_MS, ceiling_ms < BACKOFF_MAX_MS ? ceiling_ms : BACKOFF_MAX_MS);
 }
 

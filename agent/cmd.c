@@ -21,9 +21,10 @@ bool cmd_wants_help(int argc, char **argv, const char *help, bool with_settings)
 		if (with_settings) {
 			struct buf text = BUF_INIT(1024 * 1024);
 			schema_help(settings_table, settings_count, "", &text);
-			printf("\nSettings (environment variable or YAML file; flags where shown):\n"
-			       "  --config FILE  the YAML file (RELAY_CONFIG)\n%s",
-			       buf_str(&text));
+			printf(
+			    "\nSettings (environment variable or YAML file; flags where shown):\n"
+			    "  --config FILE  the YAML file (RELAY_CONFIG)\n%s",
+			    buf_str(&text));
 			buf_release(&text);
 		}
 		return true;

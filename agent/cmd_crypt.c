@@ -9,26 +9,26 @@
 #include <stdlib.h>
 
 static const char KEYGEN_HELP[] =
-	"Usage: relay-agent keygen\n\n"
-	"Prints a new random 256-bit key as 64 hexadecimal digits, for SECURE_COMMAND_KEY.\n\n"
-	"Example:\n"
-	"  relay-agent keygen > key.txt\n"
-	"  SECURE_COMMAND_KEY_FILE=key.txt relay-agent encrypt payload.json\n";
+    "Usage: relay-agent keygen\n\n"
+    "Prints a new random 256-bit key as 64 hexadecimal digits, for SECURE_COMMAND_KEY.\n\n"
+    "Example:\n"
+    "  relay-agent keygen > key.txt\n"
+    "  SECURE_COMMAND_KEY_FILE=key.txt relay-agent encrypt payload.json\n";
 
 static const char ENCRYPT_HELP[] =
-	"Usage: relay-agent encrypt [FILE|-]\n\n"
-	"Reads a payload (JSON) and prints its V2 envelope {nonce, ciphertext, tag}, sealed with\n"
-	"SECURE_COMMAND_KEY. Without FILE standard input is read.\n\n"
-	"Example:\n"
-	"  echo '{\"method\":\"GET\",\"url\":\"http://lims.lab.local/\"}' | \\\n"
-	"  SECURE_COMMAND_KEY_FILE=key.txt relay-agent encrypt\n";
+    "Usage: relay-agent encrypt [FILE|-]\n\n"
+    "Reads a payload (JSON) and prints its V2 envelope {nonce, ciphertext, tag}, sealed with\n"
+    "SECURE_COMMAND_KEY. Without FILE standard input is read.\n\n"
+    "Example:\n"
+    "  echo '{\"method\":\"GET\",\"url\":\"http://lims.lab.local/\"}' | \\\n"
+    "  SECURE_COMMAND_KEY_FILE=key.txt relay-agent encrypt\n";
 
 static const char DECRYPT_HELP[] =
-	"Usage: relay-agent decrypt [FILE|-]\n\n"
-	"Reads a V2 envelope (JSON) and prints what was sealed in it. SECURE_COMMAND_KEY is tried\n"
-	"first, then SECURE_COMMAND_KEY_PREVIOUS. Without FILE standard input is read.\n\n"
-	"Example:\n"
-	"  SECURE_COMMAND_KEY_FILE=key.txt relay-agent decrypt answer.json\n";
+    "Usage: relay-agent decrypt [FILE|-]\n\n"
+    "Reads a V2 envelope (JSON) and prints what was sealed in it. SECURE_COMMAND_KEY is tried\n"
+    "first, then SECURE_COMMAND_KEY_PREVIOUS. Without FILE standard input is read.\n\n"
+    "Example:\n"
+    "  SECURE_COMMAND_KEY_FILE=key.txt relay-agent decrypt answer.json\n";
 
 int cmd_keygen(int argc, char **argv)
 {

@@ -9,11 +9,11 @@
 #include <stdlib.h>
 
 static const char HELP[] =
-	"Usage: relay-agent exec FILE|-\n\n"
-	"Runs one payload, or one whole command, here and now, without a service but through the\n"
-	"same code as `run`, and prints the answer as JSON. Exit status 0 means SUCCESS.\n\n"
-	"Example:\n"
-	"  echo '{\"method\":\"GET\",\"url\":\"http://127.0.0.1:8080/\"}' | relay-agent exec -\n";
+    "Usage: relay-agent exec FILE|-\n\n"
+    "Runs one payload, or one whole command, here and now, without a service but through the\n"
+    "same code as `run`, and prints the answer as JSON. Exit status 0 means SUCCESS.\n\n"
+    "Example:\n"
+    "  echo '{\"method\":\"GET\",\"url\":\"http://127.0.0.1:8080/\"}' | relay-agent exec -\n";
 
 struct execution {
 	struct loop *loop;

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 
 static const char HELP[] =
-	"Usage: relay-agent [run] [--config FILE] [OPTION…]\n\n"
-	"Polls the command service, makes the requests that its commands describe, and posts the\n"
-	"answers, until SIGTERM or SIGINT.\n\n"
-	"Example:\n"
-	"  COMMAND_SERVICE_URL=https://commands.example.com AGENT_ID=lab-1 ORG_SLUG=acme \\\n"
-	"  AUTH_TOKEN_FILE=/run/secrets/token SECURE_COMMAND_KEY_FILE=/run/secrets/key \\\n"
-	"  relay-agent run\n";
+    "Usage: relay-agent [run] [--config FILE] [OPTION…]\n\n"
+    "Polls the command service, makes the requests that its commands describe, and posts the\n"
+    "answers, until SIGTERM or SIGINT.\n\n"
+    "Example:\n"
+    "  COMMAND_SERVICE_URL=https://commands.example.com AGENT_ID=lab-1 ORG_SLUG=acme \\\n"
+    "  AUTH_TOKEN_FILE=/run/secrets/token SECURE_COMMAND_KEY_FILE=/run/secrets/key \\\n"
+    "  relay-agent run\n";
 
 int cmd_run(int argc, char **argv)
 {

@@ -85,16 +85,18 @@ static void ask(void *context)
 	const char *const parameters[] = {"wait", "20", NULL};
 	send->asked_ms = clock_monotonic_ms();
 	service_call_start(&send->api, "GET", path, parameters, NULL,
-			   CALL_TIMEOUT_MS + WAIT_SECONDS * 1000, RECORD_MAX_BYTES, on_record, send);
+			   CALL_TIMEOUT_MS + WAIT_SECONDS * 1000, RECORD_MAX_BYTES, on_record,
+			   send);
 }
 
 static void ask_failed(struct send *send, const struct transport_outcome *outcome)
 {
 	bool is_hopeless = outcome->is_refused || outcome->is_gone;
 	if (is_hopeless || ++send->failures >= FAILURES_MAX)
-		finish(send, error_set(&send->err, ERR_NETWORK,
-				       "command %s was sent, but its answer cannot be asked for: %s",
-				       send->id, outcome->reason));
+		finish(send,
+		       error_set(&send->err, ERR_NETWORK,
+				 "command %s was sent, but its answer cannot be asked for: %s",
+				 send->id, outcome->reason));
 	else
 		loop_timer_start(send->ask_again, ASK_AGAIN_MS);
 }
@@ -214,9 +216,8 @@ static int unseal(struct send *send)
 static void append_headers(struct buf *out, struct json_object *answer)
 {
 	struct json_object *headers = json_member(answer, "headers");
-	size_t count = json_object_is_type(headers, json_type_array)
-			       ? json_object_array_length(headers)
-			       : 0;
+	size_t count =
+	    json_object_is_type(headers, json_type_array) ? json_object_array_length(headers) : 0;
 	for (size_t i = 0; i < count; i++) {
 		struct json_object *item = json_object_array_get_idx(headers, i);
 		if (!json_object_is_type(item, json_type_object))
@@ -226,10 +227,10 @@ static void append_headers(struct buf *out, struct json_object *answer)
 			bool is_list = json_object_is_type(value, json_type_array);
 			size_t values = is_list ? json_object_array_length(value) : 1;
 			for (size_t j = 0; j < values; j++)
-				buf_printf(out, "%s: %s\n", name,
-					   json_object_get_string(
-						   is_list ? json_object_array_get_idx(value, j)
-							   : value));
+				buf_printf(
+				    out, "%s: %s\n", name,
+				    json_object_get_string(
+					is_list ? json_object_array_get_idx(value, j) : value));
 		}
 	}
 }
@@ -264,7 +265,8 @@ static void explain(struct send *send, struct json_object *answer)
 		text = "no answer came before the command's end";
 	if (json_get_text(answer, "code", &code, &err) != 0)
 		code = "";
-	fprintf(stderr, "relay-agent: %s%s%s: %s\n", status, code[0] != '\0' ? " " : "", code, text);
+	fprintf(stderr, "relay-agent: %s%s%s: %s\n", status, code[0] != '\0' ? " " : "", code,
+		text);
 	json_object_put(inner);
 }
 

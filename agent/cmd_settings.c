@@ -2,11 +2,12 @@
 
 #include <stdio.h>
 
-static const char HELP[] = "Usage: relay-agent settings\n\n"
-			   "Lists every setting with its environment name, YAML path, flag, default and\n"
-			   "meaning, as a Markdown table.\n\n"
-			   "Example:\n"
-			   "  relay-agent settings > docs/settings.md\n";
+static const char HELP[] =
+    "Usage: relay-agent settings\n\n"
+    "Lists every setting with its environment name, YAML path, flag, default and\n"
+    "meaning, as a Markdown table.\n\n"
+    "Example:\n"
+    "  relay-agent settings > docs/settings.md\n";
 
 int cmd_settings(int argc, char **argv)
 {

@@ -14,9 +14,9 @@ bool command_kind_of(const char *action, enum command_kind *kind)
 		const char *action;
 		enum command_kind kind;
 	} known[] = {
-		{"TetraScience.Connector.gdc.HttpRequest", COMMAND_LEGACY},
-		{"TetraScience.Connector.http.Request", COMMAND_PLAIN},
-		{"TetraScience.Connector.http.Request.V2", COMMAND_SEALED},
+	    {"TetraScience.Connector.gdc.HttpRequest", COMMAND_LEGACY},
+	    {"TetraScience.Connector.http.Request", COMMAND_PLAIN},
+	    {"TetraScience.Connector.http.Request.V2", COMMAND_SEALED},
 	};
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
 		if (strcmp(action, known[i].action) == 0) {
@@ -54,7 +54,8 @@ static void parse_delivery(struct json_object *json, struct command *command,
 	if (is_referenced) {
 		command->body_url = optional_text(json, "bodyUrl", problems);
 		if (command->body_url == NULL)
-			problems_add(problems, "bodyUrl: missing, though bodyDelivery is \"referenced\"");
+			problems_add(problems,
+				     "bodyUrl: missing, though bodyDelivery is \"referenced\"");
 	} else if (delivery != NULL && strcmp(delivery, "embedded") != 0) {
 		problems_add(problems, "bodyDelivery: \"%s\" is not one of embedded, referenced",
 			     delivery);
@@ -113,12 +114,12 @@ void command_free(struct command *command)
 void command_set_state(struct command *command, enum command_state state)
 {
 	static const unsigned allowed[] = {
-		[COMMAND_RECEIVED] = 1u << COMMAND_FETCHING | 1u << COMMAND_WAITING,
-		[COMMAND_FETCHING] = 1u << COMMAND_WAITING,
-		[COMMAND_WAITING] = 1u << COMMAND_EXECUTING,
-		[COMMAND_EXECUTING] = 0,
-		[COMMAND_DONE] = 1u << COMMAND_POSTED,
-		[COMMAND_POSTED] = 0,
+	    [COMMAND_RECEIVED] = 1u << COMMAND_FETCHING | 1u << COMMAND_WAITING,
+	    [COMMAND_FETCHING] = 1u << COMMAND_WAITING,
+	    [COMMAND_WAITING] = 1u << COMMAND_EXECUTING,
+	    [COMMAND_EXECUTING] = 0,
+	    [COMMAND_DONE] = 1u << COMMAND_POSTED,
+	    [COMMAND_POSTED] = 0,
 	};
 	assert((allowed[command->state] & 1u << state) != 0 ||
 	       (state == COMMAND_DONE && command->state < COMMAND_DONE));

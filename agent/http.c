@@ -78,10 +78,10 @@ void http_headers_add(struct http_headers *headers, const char *name, const char
 {
 	assert(str_is_token(name, strlen(name)));
 	assert(str_is_header_value(value, strlen(value)));
-	headers->items = mem_realloc_array(headers->items, headers->count + 1,
-					   sizeof headers->items[0]);
+	headers->items =
+	    mem_realloc_array(headers->items, headers->count + 1, sizeof headers->items[0]);
 	headers->items[headers->count++] =
-		(struct http_header){.name = mem_strdup(name), .value = mem_strdup(value)};
+	    (struct http_header){.name = mem_strdup(name), .value = mem_strdup(value)};
 }
 
 const char *http_headers_get(const struct http_headers *headers, const char *name)
@@ -233,7 +233,8 @@ static void set_headers(struct http_exchange *exchange, const struct http_reques
 	/* Without this a body over 1 MiB waits a second for "100 Continue". */
 	suppress_header(exchange, "Expect");
 	if (request->body_kind != HTTP_BODY_FORM &&
-	    (request->headers == NULL || http_headers_get(request->headers, "Content-Type") == NULL))
+	    (request->headers == NULL ||
+	     http_headers_get(request->headers, "Content-Type") == NULL))
 		suppress_header(exchange, "Content-Type");
 	curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER, exchange->header_lines);
 }
@@ -267,8 +268,8 @@ static int set_method_and_body(struct http_exchange *exchange, const struct http
 {
 	CURL *easy = exchange->easy;
 	bool is_head = strcmp(request->method, "HEAD") == 0;
-	exchange->may_repeat = strcmp(request->method, "POST") != 0 &&
-			       strcmp(request->method, "PATCH") != 0;
+	exchange->may_repeat =
+	    strcmp(request->method, "POST") != 0 && strcmp(request->method, "PATCH") != 0;
 	if (request->body_kind == HTTP_BODY_FORM) {
 		if (set_form(exchange, request, err) != 0)
 			return err->code;
@@ -393,17 +394,17 @@ static void explain(struct http_exchange *exchange, CURLcode code, struct http_r
 	CURLU *parsed = NULL;
 	char *host = NULL;
 	struct http_attempt attempt = {
-		.curl_code = (int)code,
-		.os_errno = (int)os_errno,
-		.verify_result = verify_result,
-		.detail = exchange->error_text,
-		.address = exchange->address,
-		.host = host_of(easy, &parsed, &host),
-		.is_connected = connected_us > 0 || exchange->times_sent > 0,
-		.was_repeat_refused = exchange->was_repeat_refused,
-		.is_too_large = exchange->is_too_large,
-		.max_response_bytes = exchange->max_response_bytes,
-		.timeout_ms = exchange->timeout_ms,
+	    .curl_code = (int)code,
+	    .os_errno = (int)os_errno,
+	    .verify_result = verify_result,
+	    .detail = exchange->error_text,
+	    .address = exchange->address,
+	    .host = host_of(easy, &parsed, &host),
+	    .is_connected = connected_us > 0 || exchange->times_sent > 0,
+	    .was_repeat_refused = exchange->was_repeat_refused,
+	    .is_too_large = exchange->is_too_large,
+	    .max_response_bytes = exchange->max_response_bytes,
+	    .timeout_ms = exchange->timeout_ms,
 	};
 	http_failure_explain(&attempt, response);
 	curl_free(host);
@@ -450,7 +451,7 @@ static void on_start_failed(void *context)
 {
 	struct http_exchange *exchange = context;
 	struct http_response response = {
-		.exchange = exchange, .body = &exchange->body, .code = "AGENT_ERROR"};
+	    .exchange = exchange, .body = &exchange->body, .code = "AGENT_ERROR"};
 	snprintf(response.message, sizeof response.message, "%s", exchange->error_text);
 	exchange->on_done(exchange->context, &response);
 	exchange_free(exchange);
@@ -465,16 +466,16 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
 	exchange->on_done = on_done;
 	exchange->context = context;
 	exchange->max_response_bytes = request->max_response_bytes;
-	exchange->timeout_ms = request->told_timeout_ms > 0 ? request->told_timeout_ms
-							    : request->timeout_ms;
+	exchange->timeout_ms =
+	    request->told_timeout_ms > 0 ? request->told_timeout_ms : request->timeout_ms;
 	buf_init(&exchange->body, request->max_response_bytes);
-	exchange->easy = client->idle_count > 0 ? client->idle[--client->idle_count]
-						: curl_easy_init();
+	exchange->easy =
+	    client->idle_count > 0 ? client->idle[--client->idle_count] : curl_easy_init();
 	struct error err;
 	if (exchange->easy == NULL)
 		abort(); /* as mem.h does */
 	exchange->transfer = (struct loop_transfer){
-		.easy = exchange->easy, .on_done = on_transfer_done, .context = exchange};
+	    .easy = exchange->easy, .on_done = on_transfer_done, .context = exchange};
 	if (set_up(exchange, request, &err) != 0 ||
 	    loop_transfer_add(client->loop, &exchange->transfer, &err) != 0) {
 		snprintf(exchange->error_text, sizeof exchange->error_text, "%.200s", err.message);
@@ -498,8 +499,8 @@ void http_cancel(struct http_exchange *exchange)
 bool http_next_header(const struct http_response *response, void **position, const char **name,
 		      const char **value)
 {
-	struct curl_header *header = curl_easy_nextheader(response->exchange->easy, CURLH_HEADER, -1,
-							  (struct curl_header *)*position);
+	struct curl_header *header = curl_easy_nextheader(response->exchange->easy, CURLH_HEADER,
+							  -1, (struct curl_header *)*position);
 	if (header == NULL)
 		return false;
 	*position = header;
@@ -511,7 +512,8 @@ bool http_next_header(const struct http_response *response, void **position, con
 const char *http_find_header(const struct http_response *response, const char *name)
 {
 	struct curl_header *header;
-	if (curl_easy_header(response->exchange->easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+	if (curl_easy_header(response->exchange->easy, name, 0, CURLH_HEADER, -1, &header) !=
+	    CURLHE_OK)
 		return NULL;
 	return header->value;
 }

@@ -15,9 +15,10 @@
 
 /* What all exchanges of one kind of peer share. Borrowed texts, NULL where not used. */
 struct http_profile {
-	const char *https_proxy; /* for https:// URLs; NULL: direct, whatever the environment says */
-	const char *http_proxy;  /* the same for http:// */
-	const char *no_proxy;    /* hosts that are reached without it */
+	const char
+	    *https_proxy;       /* for https:// URLs; NULL: direct, whatever the environment says */
+	const char *http_proxy; /* the same for http:// */
+	const char *no_proxy;   /* hosts that are reached without it */
 	const char *client_cert_file; /* PEM */
 	const char *client_key_file;  /* PEM */
 	bool needs_tls12;             /* refuse TLS below 1.2 */
@@ -37,7 +38,7 @@ struct http_headers {
 	struct http_header {
 		char *name;
 		char *value;
-	} *items;
+	} * items;
 	size_t count;
 };
 void http_headers_add(struct http_headers *headers, const char *name, const char *value);
@@ -80,13 +81,13 @@ struct http_request {
 
 /* How it ended. Valid inside the callback only, except for what it takes. */
 struct http_response {
-	int status;       /* 0: no answer */
-	const char *code; /* no answer: a stable code of commands ("ECONNREFUSED") */
+	int status;                      /* 0: no answer */
+	const char *code;                /* no answer: a stable code of commands ("ECONNREFUSED") */
 	char message[ERROR_MESSAGE_MAX]; /* no answer: "connect ECONNREFUSED 127.0.0.1:80" */
 	struct buf *body;                /* the callback may take the bytes with buf_detach */
-	bool is_decoded; /* a content encoding was taken off the body */
-	int64_t sent_bytes;     /* of bodies and headers */
-	int64_t received_bytes; /* on the wire */
+	bool is_decoded;                 /* a content encoding was taken off the body */
+	int64_t sent_bytes;              /* of bodies and headers */
+	int64_t received_bytes;          /* on the wire */
 	struct http_exchange *exchange;
 };
 

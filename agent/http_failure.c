@@ -80,7 +80,8 @@ static void explain_certificate(const struct http_attempt *attempt, struct http_
 		fail(response, code, "%s", text);
 	else
 		fail(response, "ERR_TLS_CERT_ALTNAME_INVALID",
-		     "Hostname/IP does not match certificate's altnames: Host: %s. is not in the cert's "
+		     "Hostname/IP does not match certificate's altnames: Host: %s. is not in the "
+		     "cert's "
 		     "altnames",
 		     attempt->host);
 }
@@ -105,8 +106,8 @@ static void explain_send(const struct http_attempt *attempt, struct http_respons
 void http_failure_explain(const struct http_attempt *attempt, struct http_response *response)
 {
 	const char *detail = attempt->detail[0] != '\0'
-				     ? attempt->detail
-				     : curl_easy_strerror((CURLcode)attempt->curl_code);
+				 ? attempt->detail
+				 : curl_easy_strerror((CURLcode)attempt->curl_code);
 	if (attempt->was_repeat_refused) {
 		fail(response, "ECONNRESET", "socket hang up");
 		return;

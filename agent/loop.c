@@ -152,7 +152,8 @@ static int on_curl_wants_socket(CURL *easy, curl_socket_t socket, int what, void
 	}
 	if (watch == NULL && (watch = watch_new(loop, socket)) == NULL)
 		return -1;
-	int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+	int events =
+	    (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
 	return uv_poll_start(&watch->handle, events, on_socket_ready) == 0 ? 0 : -1;
 }
 

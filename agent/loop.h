@@ -46,7 +46,7 @@ void loop_cancel(struct loop *loop, struct loop_task *task);
 
 /* SIGTERM and SIGINT call back inside the loop, never in the middle of anything. */
 void loop_on_stop_signal(struct loop *loop, void (*on_signal)(void *context, int signal_number),
-                         void *context);
+			 void *context);
 
 /* For http.c alone: starts a curl easy handle and calls back once when it is done, with
  * its CURLcode, never from inside these functions. Removing one ends it without a call. */
@@ -56,7 +56,7 @@ struct loop_transfer {
 	void *context;
 };
 NODISCARD int loop_transfer_add(struct loop *loop, struct loop_transfer *transfer,
-                                struct error *err);
+				struct error *err);
 void loop_set_max_connections(struct loop *loop, size_t count);
 void loop_transfer_remove(struct loop *loop, struct loop_transfer *transfer);
 

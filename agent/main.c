@@ -11,14 +11,14 @@ static const struct verb {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } VERBS[] = {
-	{"run", cmd_run, "poll for commands and relay them (also without a verb)"},
-	{"exec", cmd_exec, "run one payload or command here, without a service"},
-	{"send", cmd_send, "be a requestor: send a command, wait, print the target's answer"},
-	{"keygen", cmd_keygen, "print a new key for V2 commands"},
-	{"encrypt", cmd_encrypt, "seal a payload into a V2 envelope"},
-	{"decrypt", cmd_decrypt, "open a V2 envelope"},
-	{"settings", cmd_settings, "list all settings as Markdown"},
-	{"version", cmd_version, "print the version"},
+    {"run", cmd_run, "poll for commands and relay them (also without a verb)"},
+    {"exec", cmd_exec, "run one payload or command here, without a service"},
+    {"send", cmd_send, "be a requestor: send a command, wait, print the target's answer"},
+    {"keygen", cmd_keygen, "print a new key for V2 commands"},
+    {"encrypt", cmd_encrypt, "seal a payload into a V2 envelope"},
+    {"decrypt", cmd_decrypt, "open a V2 envelope"},
+    {"settings", cmd_settings, "list all settings as Markdown"},
+    {"version", cmd_version, "print the version"},
 };
 
 enum { VERB_COUNT = sizeof VERBS / sizeof VERBS[0] };

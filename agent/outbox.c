@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum {
-	POSTS_AT_ONCE = 4,   /* while one is under way … */
+	POSTS_AT_ONCE = 4,    /* while one is under way … */
 	POST_WORTHWHILE = 16, /* … a further one goes when so many wait */
 	POST_COUNT_MAX = 1000,
 	UPLOADS_AT_ONCE = 4,
@@ -101,8 +101,9 @@ static void on_uploaded(void *context, struct http_response *response)
 			    "The answer of %zu bytes could not be uploaded: %s",
 			    command->answer.json.size, outcome.reason);
 	} else {
-		loop_timer_start(entry->retry, backoff_fail(&entry->backoff, false,
-							    outcome.retry_after_ms, outcome.reason));
+		loop_timer_start(
+		    entry->retry,
+		    backoff_fail(&entry->backoff, false, outcome.retry_after_ms, outcome.reason));
 		return; /* stays among the busy ones until the timer runs out */
 	}
 	TAILQ_REMOVE(&outbox->busy, entry, link);
@@ -112,15 +113,15 @@ static void on_uploaded(void *context, struct http_response *response)
 static void start_upload(struct outbox *outbox, struct outbox_entry *entry)
 {
 	struct http_request request = {
-		.profile = &outbox->transport->profile,
-		.method = "PUT",
-		.url = entry->command->upload_url, /* byte for byte: it may be signed */
-		.headers = &entry->upload_headers,
-		.body_kind = HTTP_BODY_BYTES,
-		.body = entry->command->answer.json.data,
-		.body_size = entry->command->answer.json.size,
-		.timeout_ms = UPLOAD_TIMEOUT_MS,
-		.max_response_bytes = LIMIT_SERVICE_ANSWER_BYTES,
+	    .profile = &outbox->transport->profile,
+	    .method = "PUT",
+	    .url = entry->command->upload_url, /* byte for byte: it may be signed */
+	    .headers = &entry->upload_headers,
+	    .body_kind = HTTP_BODY_BYTES,
+	    .body = entry->command->answer.json.data,
+	    .body_size = entry->command->answer.json.size,
+	    .timeout_ms = UPLOAD_TIMEOUT_MS,
+	    .max_response_bytes = LIMIT_SERVICE_ANSWER_BYTES,
 	};
 	TAILQ_REMOVE(&outbox->large, entry, link);
 	TAILQ_INSERT_TAIL(&outbox->busy, entry, link);
@@ -132,8 +133,8 @@ static void start_upload(struct outbox *outbox, struct outbox_entry *entry)
 /* Takes as many ready entries as fit into one post. */
 static void start_post(struct outbox *outbox)
 {
-	size_t capacity = outbox->ready_count < outbox->batch_max ? outbox->ready_count
-								  : outbox->batch_max;
+	size_t capacity =
+	    outbox->ready_count < outbox->batch_max ? outbox->ready_count : outbox->batch_max;
 	struct transport_post **posts = mem_calloc(capacity, sizeof posts[0]);
 	size_t count = 0;
 	size_t bytes = 0;
@@ -196,7 +197,8 @@ static void requeue(struct outbox *outbox, struct outbox_entry *entry)
 
 /* A batch that is refused for what it holds is repeated one status at a time, so that the
  * one at fault does not hold up the others; that one is given up. */
-static void post_failed(struct outbox *outbox, size_t count, const struct transport_outcome *outcome)
+static void post_failed(struct outbox *outbox, size_t count,
+			const struct transport_outcome *outcome)
 {
 	if (outcome->is_gone)
 		outbox->batch_max = 1;
@@ -229,7 +231,6 @@ void outbox_on_posted(struct outbox *outbox, struct transport_post **posts, size
 		else
 			requeue(outbox, entry_of(posts[i]));
 	}
-	free(posts);
 }
 
 static void on_retry(void *context)
@@ -244,7 +245,8 @@ void outbox_push(struct outbox *outbox, struct command *command)
 	const struct transport *transport = outbox->transport;
 	entry->outbox = outbox;
 	entry->command = command;
-	entry->post = (struct transport_post){.command_id = command->id, .answer = &command->answer};
+	entry->post =
+	    (struct transport_post){.command_id = command->id, .answer = &command->answer};
 	entry->backoff.what = "uploading an answer";
 	outbox->count++;
 	bool is_large = command->answer.json.size > transport->embedded_max_bytes;
@@ -257,10 +259,11 @@ void outbox_push(struct outbox *outbox, struct command *command)
 		return;
 	}
 	if (command->answer.json.size > transport->post_max_bytes)
-		answer_no_response(&command->answer, "RESPONSE_TOO_LARGE",
-				   "the answer is too large for a status message and the command has no "
-				   "responseBodyUploadUrl",
-				   command->seal);
+		answer_no_response(
+		    &command->answer, "RESPONSE_TOO_LARGE",
+		    "the answer is too large for a status message and the command has no "
+		    "responseBodyUploadUrl",
+		    command->seal);
 	entry_ready(entry);
 }
 

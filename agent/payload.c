@@ -37,8 +37,7 @@ static const char *require_text(struct json_object *object, const char *key, con
 	else if (!json_object_is_type(value, json_type_string))
 		problems_add(problems, "%s%s: must be a string, not %s", path, key,
 			     json_type_name(value));
-	else if (strlen(json_object_get_string(value)) !=
-		 (size_t)json_object_get_string_len(value))
+	else if (strlen(json_object_get_string(value)) != (size_t)json_object_get_string_len(value))
 		problems_add(problems, "%s%s: holds a NUL character", path, key);
 	else
 		return json_object_get_string(value);
@@ -82,8 +81,8 @@ static void add_header(struct payload *payload, const char *path, const char *na
 		return;
 	}
 	const char *text = json_object_get_string(value);
-	size_t size = type == json_type_string ? (size_t)json_object_get_string_len(value)
-					       : strlen(text);
+	size_t size =
+	    type == json_type_string ? (size_t)json_object_get_string_len(value) : strlen(text);
 	if (!str_is_header_value(text, size))
 		problems_add(problems, "%s: the value holds CR, LF or NUL", path);
 	else if (payload->headers.count >= LIMIT_HEADERS)
@@ -118,7 +117,7 @@ static void parse_header_object(struct payload *payload, const char *path,
 				struct json_object *object, struct problems *problems)
 {
 	json_object_object_foreach(object, name, value)
-		parse_header(payload, path, name, value, problems);
+	    parse_header(payload, path, name, value, problems);
 }
 
 static void parse_headers(struct json_object *json, struct payload *payload,
@@ -318,8 +317,7 @@ static void parse_part_value(struct payload *payload, struct json_object *row, c
 		return;
 	}
 	struct json_object *encoding = json_member(row, "encoding");
-	bool is_base64 = encoding != NULL &&
-			 json_object_is_type(encoding, json_type_string) &&
+	bool is_base64 = encoding != NULL && json_object_is_type(encoding, json_type_string) &&
 			 strcmp(json_object_get_string(encoding), "base64") == 0;
 	if (encoding != NULL && !is_base64) {
 		problems_add(problems, "%s.encoding: must be \"base64\"", path);
@@ -335,9 +333,9 @@ static void parse_part_value(struct payload *payload, struct json_object *row, c
 		buf_release(&text);
 		text = bytes;
 	}
-	part->size = text.size;
-	part->value = buf_detach(&text, &part->size);
-	payload->form_texts[payload->form_text_count++] = (char *)(uintptr_t)part->value;
+	char *bytes = buf_detach(&text, &part->size);
+	payload->form_texts[payload->form_text_count++] = bytes;
+	part->value = bytes;
 }
 
 static void add_form_row(struct payload *payload, const char *path, struct json_object *row,
@@ -358,8 +356,8 @@ static void parse_rows(struct json_object *body, const char *mode, struct payloa
 {
 	struct json_object *rows = json_member(body, mode);
 	if (rows == NULL || !json_object_is_type(rows, json_type_array)) {
-		problems_add(problems, rows == NULL ? "body.%s: missing" : "body.%s: must be an array",
-			     mode);
+		problems_add(problems,
+			     rows == NULL ? "body.%s: missing" : "body.%s: must be an array", mode);
 		return;
 	}
 	size_t count = json_object_array_length(rows);
@@ -390,7 +388,8 @@ static void parse_body(struct json_object *json, struct payload *payload, struct
 	if (body == NULL)
 		return;
 	if (!json_object_is_type(body, json_type_object)) {
-		problems_add(problems, "body: must be an object or null, not %s", json_type_name(body));
+		problems_add(problems, "body: must be an object or null, not %s",
+			     json_type_name(body));
 		return;
 	}
 	const char *mode = require_text(body, "mode", "body.", problems);
@@ -419,7 +418,8 @@ int payload_parse(struct json_object *json, const struct payload_limits *limits,
 	*payload = (struct payload){.body_kind = HTTP_BODY_NONE};
 	buf_init(&payload->body, 3 * LIMIT_FETCHED_BODY_BYTES); /* %XX is three bytes for one */
 	if (!json_object_is_type(json, json_type_object)) {
-		problems_add(problems, "the payload must be an object, not %s", json_type_name(json));
+		problems_add(problems, "the payload must be an object, not %s",
+			     json_type_name(json));
 		return ERR_INVALID;
 	}
 	size_t before = problems->count;

@@ -67,20 +67,20 @@ static void log_end(const struct command *command)
 		snprintf(path, sizeof path, "%s", url->path);
 	const struct answer *answer = &command->answer;
 	struct log_field fields[] = {
-		LOG_TEXT("id", command->id),
-		LOG_TEXT("action", command->action),
-		LOG_TEXT("method", payload->method),
-		LOG_TEXT("scheme", url->scheme),
-		LOG_TEXT("host", url->host),
-		has_url ? LOG_NUMBER("port", url->port) : LOG_TEXT("port", NULL),
-		LOG_TEXT("path", has_url ? path : NULL),
-		LOG_TEXT("status", answer_status_name(answer->status)),
-		answer->http_status > 0 ? LOG_NUMBER("code", answer->http_status)
-					: LOG_TEXT("code", answer->code),
-		LOG_NUMBER("ms", clock_monotonic_ms() - command->started_ms),
-		LOG_NUMBER("bytes_in", command->received_bytes),
-		LOG_NUMBER("bytes_out", command->sent_bytes),
-		LOG_NUMBER("attempt", command->attempt),
+	    LOG_TEXT("id", command->id),
+	    LOG_TEXT("action", command->action),
+	    LOG_TEXT("method", payload->method),
+	    LOG_TEXT("scheme", url->scheme),
+	    LOG_TEXT("host", url->host),
+	    has_url ? LOG_NUMBER("port", url->port) : LOG_TEXT("port", NULL),
+	    LOG_TEXT("path", has_url ? path : NULL),
+	    LOG_TEXT("status", answer_status_name(answer->status)),
+	    answer->http_status > 0 ? LOG_NUMBER("code", answer->http_status)
+				    : LOG_TEXT("code", answer->code),
+	    LOG_NUMBER("ms", clock_monotonic_ms() - command->started_ms),
+	    LOG_NUMBER("bytes_in", command->received_bytes),
+	    LOG_NUMBER("bytes_out", command->sent_bytes),
+	    LOG_NUMBER("attempt", command->attempt),
 	};
 	log_event(LOG_LEVEL_INFO, "command", fields, sizeof fields / sizeof fields[0]);
 }
@@ -143,7 +143,7 @@ static void host_queue_update(struct relay *relay, struct host_queue *host)
 {
 	bool has_work = !TAILQ_EMPTY(&host->waiting);
 	bool should_be_ready =
-		has_work && host->running < (size_t)relay->settings->max_in_flight_per_host;
+	    has_work && host->running < (size_t)relay->settings->max_in_flight_per_host;
 	if (should_be_ready && !host->is_ready)
 		TAILQ_INSERT_TAIL(&relay->ready, host, ready_link);
 	else if (!should_be_ready && host->is_ready)
@@ -196,9 +196,9 @@ static void execute(struct relay *relay, struct command *command)
 	TAILQ_INSERT_TAIL(&relay->active, command, link);
 	relay->running++;
 	command->host->running++;
-	command->running = target_start(relay->client, &relay->target_profile, &command->payload,
-					(size_t)relay->settings->max_response_bytes, on_target_done,
-					command);
+	command->running =
+	    target_start(relay->client, &relay->target_profile, &command->payload,
+			 (size_t)relay->settings->max_response_bytes, on_target_done, command);
 }
 
 static size_t waiting_size(const struct command *command)
@@ -272,10 +272,10 @@ static void prepare(struct relay *relay, struct command *command)
 {
 	const struct settings *settings = relay->settings;
 	struct payload_limits limits = {
-		.default_timeout_ms = settings->request_timeout_ms,
-		.max_timeout_ms = settings->max_timeout_ms,
-		.default_redirects = settings->max_redirects,
-		.is_timeout_honoured = command->kind != COMMAND_LEGACY,
+	    .default_timeout_ms = settings->request_timeout_ms,
+	    .max_timeout_ms = settings->max_timeout_ms,
+	    .default_redirects = settings->max_redirects,
+	    .is_timeout_honoured = command->kind != COMMAND_LEGACY,
 	};
 	struct json_object *payload = NULL;
 	if (command->kind != COMMAND_SEALED)
@@ -311,7 +311,8 @@ static void on_body_fetched(void *context, struct http_response *response)
 	} else if (response->status < 200 || response->status > 299) {
 		error_set(&err, ERR_NETWORK, "HTTP status %d", response->status);
 		body_unavailable(relay, command, err.message);
-	} else if (json_parse(buf_str(response->body), response->body->size, &command->body, &err) != 0) {
+	} else if (json_parse(buf_str(response->body), response->body->size, &command->body,
+			      &err) != 0) {
 		error_prefix(&err, "it is not JSON");
 		body_unavailable(relay, command, err.message);
 	} else {
@@ -330,12 +331,12 @@ static void fetch_body(struct relay *relay, struct command *command)
 	}
 	url_release(&url);
 	struct http_request request = {
-		.profile = &relay->service_profile,
-		.method = "GET",
-		.url = command->body_url, /* byte for byte: it may be signed */
-		.timeout_ms = relay->settings->request_timeout_ms,
-		.decode = true,
-		.max_response_bytes = LIMIT_FETCHED_BODY_BYTES,
+	    .profile = &relay->service_profile,
+	    .method = "GET",
+	    .url = command->body_url, /* byte for byte: it may be signed */
+	    .timeout_ms = relay->settings->request_timeout_ms,
+	    .decode = true,
+	    .max_response_bytes = LIMIT_FETCHED_BODY_BYTES,
 	};
 	command_set_state(command, COMMAND_FETCHING);
 	TAILQ_INSERT_TAIL(&relay->active, command, link);
@@ -361,8 +362,8 @@ void relay_take(struct relay *relay, struct command *command, const struct probl
 		reject_problems(relay, command, "INVALID_COMMAND", "Invalid command", problems);
 	else if (is_wrong_target(relay, command))
 		reject(relay, command, "WRONG_TARGET",
-		       "The command is for the agent \"%s\", this one is \"%s\"", command->target_id,
-		       relay->settings->agent_id);
+		       "The command is for the agent \"%s\", this one is \"%s\"",
+		       command->target_id, relay->settings->agent_id);
 	else if (!command_kind_of(command->action, &command->kind))
 		reject(relay, command, "UNKNOWN_ACTION", "Unknown command action: %s",
 		       command->action);
@@ -428,8 +429,8 @@ struct relay *relay_new(struct loop *loop, struct http_client *client,
 	relay->on_end = on_end;
 	relay->context = context;
 	relay->hand_out = (struct loop_task){.run = hand_out, .context = relay};
-	relay->target_profile = (struct http_profile){
-		.https_proxy = settings->target_proxy, .http_proxy = settings->target_proxy};
+	relay->target_profile = (struct http_profile){.https_proxy = settings->target_proxy,
+						      .http_proxy = settings->target_proxy};
 	relay->service_profile = (struct http_profile){.https_proxy = settings->https_proxy,
 						       .http_proxy = settings->http_proxy,
 						       .no_proxy = settings->no_proxy,
@@ -472,11 +473,10 @@ void relay_free(struct relay *relay)
 		return;
 	cancel_active(relay);
 	free_list(&relay->ended);
-	struct host_queue *host;
-	struct host_queue *next;
-	HASH_ITER(hh, relay->hosts, host, next)
-	{
-		HASH_DEL(relay->hosts, host);
+	struct host_queue *host = relay->hosts;
+	HASH_CLEAR(hh, relay->hosts);
+	for (struct host_queue *next; host != NULL; host = next) {
+		next = host->hh.next;
 		free_list(&host->waiting);
 		free(host->origin);
 		free(host);

@@ -15,31 +15,31 @@
 #include <string.h>
 
 const char SEND_HELP[] =
-	"Usage: relay-agent send [OPTION…] URL\n\n"
-	"Sends a command to the service, waits for its end and prints the target's answer.\n"
-	"AUTH_TOKEN is a requestor's token here. Exit status 0 means SUCCESS.\n\n"
-	"  -X, --request METHOD        GET, or POST with a body\n"
-	"  -H, --header 'NAME: VALUE'  a header, any number of times ('NAME;': without a value)\n"
-	"  -d, --data TEXT|@FILE       a raw body; again: joined with &\n"
-	"      --data-raw TEXT         the same, @ means nothing\n"
-	"      --data-binary TEXT|@FILE  the same as -d, line ends of a file stay\n"
-	"      --data-urlencode NAME=VALUE|NAME@FILE  a form field, any number of times\n"
-	"  -F, --form NAME=VALUE|NAME=@FILE[;type=TYPE][;filename=NAME]  a multipart field\n"
-	"  -I, --head                  HEAD, and print the headers\n"
-	"  -i, --include               print status and headers before the body\n"
-	"  -k, --insecure              do not verify the target's certificate\n"
-	"  -m, --max-time SECONDS      the request's timeout at the target\n"
-	"      --max-redirs N          redirects to follow\n"
-	"  -o, --output FILE           write the answer there\n"
-	"      --encrypt               V2: seal with SECURE_COMMAND_KEY, open the answer with it\n"
-	"      --action NAME           another action\n"
-	"      --target ID             another agent than AGENT_ID\n"
-	"      --ttl SECONDS           how long the command may wait for the agent (default 300)\n"
-	"      --json                  print the whole record as JSON, a V2 answer opened\n\n"
-	"Example:\n"
-	"  COMMAND_SERVICE_URL=https://commands.example.com AGENT_ID=lab-1 ORG_SLUG=acme \\\n"
-	"  AUTH_TOKEN=$REQUESTOR_TOKEN relay-agent send -i -d '{\"sample\":7}' \\\n"
-	"  http://lims.lab.local/api/samples\n";
+    "Usage: relay-agent send [OPTION…] URL\n\n"
+    "Sends a command to the service, waits for its end and prints the target's answer.\n"
+    "AUTH_TOKEN is a requestor's token here. Exit status 0 means SUCCESS.\n\n"
+    "  -X, --request METHOD        GET, or POST with a body\n"
+    "  -H, --header 'NAME: VALUE'  a header, any number of times ('NAME;': without a value)\n"
+    "  -d, --data TEXT|@FILE       a raw body; again: joined with &\n"
+    "      --data-raw TEXT         the same, @ means nothing\n"
+    "      --data-binary TEXT|@FILE  the same as -d, line ends of a file stay\n"
+    "      --data-urlencode NAME=VALUE|NAME@FILE  a form field, any number of times\n"
+    "  -F, --form NAME=VALUE|NAME=@FILE[;type=TYPE][;filename=NAME]  a multipart field\n"
+    "  -I, --head                  HEAD, and print the headers\n"
+    "  -i, --include               print status and headers before the body\n"
+    "  -k, --insecure              do not verify the target's certificate\n"
+    "  -m, --max-time SECONDS      the request's timeout at the target\n"
+    "      --max-redirs N          redirects to follow\n"
+    "  -o, --output FILE           write the answer there\n"
+    "      --encrypt               V2: seal with SECURE_COMMAND_KEY, open the answer with it\n"
+    "      --action NAME           another action\n"
+    "      --target ID             another agent than AGENT_ID\n"
+    "      --ttl SECONDS           how long the command may wait for the agent (default 300)\n"
+    "      --json                  print the whole record as JSON, a V2 answer opened\n\n"
+    "Example:\n"
+    "  COMMAND_SERVICE_URL=https://commands.example.com AGENT_ID=lab-1 ORG_SLUG=acme \\\n"
+    "  AUTH_TOKEN=$REQUESTOR_TOKEN relay-agent send -i -d '{\"sample\":7}' \\\n"
+    "  http://lims.lab.local/api/samples\n";
 
 enum {
 	DEFAULT_TTL_SECONDS = 300,
@@ -55,25 +55,25 @@ enum {
 };
 
 static const struct option OPTIONS[] = {
-	{"request", required_argument, NULL, 'X'},
-	{"header", required_argument, NULL, 'H'},
-	{"data", required_argument, NULL, 'd'},
-	{"data-raw", required_argument, NULL, OPTION_DATA_RAW},
-	{"data-binary", required_argument, NULL, OPTION_DATA_BINARY},
-	{"data-urlencode", required_argument, NULL, OPTION_DATA_URLENCODE},
-	{"form", required_argument, NULL, 'F'},
-	{"head", no_argument, NULL, 'I'},
-	{"include", no_argument, NULL, 'i'},
-	{"insecure", no_argument, NULL, 'k'},
-	{"max-time", required_argument, NULL, 'm'},
-	{"max-redirs", required_argument, NULL, OPTION_MAX_REDIRS},
-	{"output", required_argument, NULL, 'o'},
-	{"encrypt", no_argument, NULL, OPTION_ENCRYPT},
-	{"action", required_argument, NULL, OPTION_ACTION},
-	{"target", required_argument, NULL, OPTION_TARGET},
-	{"ttl", required_argument, NULL, OPTION_TTL},
-	{"json", no_argument, NULL, OPTION_JSON},
-	{NULL, 0, NULL, 0},
+    {"request", required_argument, NULL, 'X'},
+    {"header", required_argument, NULL, 'H'},
+    {"data", required_argument, NULL, 'd'},
+    {"data-raw", required_argument, NULL, OPTION_DATA_RAW},
+    {"data-binary", required_argument, NULL, OPTION_DATA_BINARY},
+    {"data-urlencode", required_argument, NULL, OPTION_DATA_URLENCODE},
+    {"form", required_argument, NULL, 'F'},
+    {"head", no_argument, NULL, 'I'},
+    {"include", no_argument, NULL, 'i'},
+    {"insecure", no_argument, NULL, 'k'},
+    {"max-time", required_argument, NULL, 'm'},
+    {"max-redirs", required_argument, NULL, OPTION_MAX_REDIRS},
+    {"output", required_argument, NULL, 'o'},
+    {"encrypt", no_argument, NULL, OPTION_ENCRYPT},
+    {"action", required_argument, NULL, OPTION_ACTION},
+    {"target", required_argument, NULL, OPTION_TARGET},
+    {"ttl", required_argument, NULL, OPTION_TTL},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {NULL, 0, NULL, 0},
 };
 
 static const size_t INPUT_MAX_BYTES = 10 * LIMIT_MIB; /* the service takes no more */
@@ -256,7 +256,8 @@ static int set_number(const char *option, const char *text, int64_t min, int64_t
 {
 	int64_t number;
 	if (!str_to_int64(text, &number) || number < min || number > max)
-		return cmd_usage_error("send", "%s takes a whole number from %lld to %lld, not '%s'",
+		return cmd_usage_error("send",
+				       "%s takes a whole number from %lld to %lld, not '%s'",
 				       option, (long long)min, (long long)max, text);
 	*out = number;
 	return 0;
@@ -347,8 +348,9 @@ static int complete_payload(struct draft *draft, const char *url)
 	json_set(payload, "headers", json_object_get(draft->headers));
 	if (draft->has_raw) {
 		if (!str_is_utf8(draft->raw.data, draft->raw.size))
-			return cmd_usage_error("send", "-d takes text in UTF-8; send other bytes with "
-						       "-F NAME=@FILE");
+			return cmd_usage_error("send",
+					       "-d takes text in UTF-8; send other bytes with "
+					       "-F NAME=@FILE");
 		set_body(draft, "raw", json_new_string(buf_str(&draft->raw), draft->raw.size));
 	} else if (draft->form != NULL) {
 		set_body(draft, "formdata", json_object_get(draft->form));
@@ -378,11 +380,10 @@ static int parse(struct draft *draft, int argc, char **argv)
 
 int send_options_parse(struct send_options *options, int argc, char **argv)
 {
-	*options = (struct send_options){.payload = json_new_object(),
-					 .ttl_seconds = DEFAULT_TTL_SECONDS};
-	struct draft draft = {.options = options,
-			      .headers = json_new_array(),
-			      .raw = BUF_INIT(INPUT_MAX_BYTES)};
+	*options =
+	    (struct send_options){.payload = json_new_object(), .ttl_seconds = DEFAULT_TTL_SECONDS};
+	struct draft draft = {
+	    .options = options, .headers = json_new_array(), .raw = BUF_INIT(INPUT_MAX_BYTES)};
 	int rc = parse(&draft, argc, argv);
 	if (options->action == NULL)
 		options->action = options->is_encrypted ? "TetraScience.Connector.http.Request.V2"

@@ -78,16 +78,18 @@ void transport_outcome_from_response(struct transport_outcome *outcome,
 	if (outcome->is_ok)
 		return;
 	if (status == 0) {
-		snprintf(outcome->reason, sizeof outcome->reason, "%s: %s", what, response->message);
+		snprintf(outcome->reason, sizeof outcome->reason, "%s: %s", what,
+			 response->message);
 		return;
 	}
 	outcome->is_refused = status == 401 || status == 403;
-	outcome->is_gone = status >= 400 && status <= 499 && !outcome->is_refused && status != 408 &&
-			   status != 429;
+	outcome->is_gone = status >= 400 && status <= 499 && !outcome->is_refused &&
+			   status != 408 && status != 429;
 	outcome->retry_after_ms = retry_after_ms(response);
 	struct json_object *message = error_message(response);
 	snprintf(outcome->reason, sizeof outcome->reason, "%s: HTTP status %d%s%s%s", what, status,
-		 message != NULL ? ": " : "", message != NULL ? json_object_get_string(message) : "",
+		 message != NULL ? ": " : "",
+		 message != NULL ? json_object_get_string(message) : "",
 		 outcome->is_refused ? " (check AUTH_TOKEN, ORG_SLUG and AGENT_ID)" : "");
 	json_object_put(message);
 }
@@ -107,8 +109,8 @@ static void on_response(void *context, struct http_response *response)
 	struct json_object *answer = NULL;
 	struct error err;
 	transport_outcome_from_response(&outcome, response, call->what);
-	if (outcome.is_ok && json_parse_object(buf_str(response->body), response->body->size,
-					       &answer, &err) != 0) {
+	if (outcome.is_ok &&
+	    json_parse_object(buf_str(response->body), response->body->size, &answer, &err) != 0) {
 		outcome.is_ok = false;
 		snprintf(outcome.reason, sizeof outcome.reason,
 			 "%s: the answer is not what the API says: %s", call->what, err.message);
@@ -145,16 +147,16 @@ struct service_call *service_call_start(struct service_api *api, const char *met
 	if (body != NULL)
 		json_write(&call->body, body);
 	struct http_request request = {
-		.profile = &api->profile,
-		.method = method,
-		.url = call->url,
-		.headers = &api->headers,
-		.body_kind = body != NULL ? HTTP_BODY_BYTES : HTTP_BODY_NONE,
-		.body = call->body.data,
-		.body_size = call->body.size,
-		.timeout_ms = timeout_ms,
-		.decode = true,
-		.max_response_bytes = max_answer_bytes,
+	    .profile = &api->profile,
+	    .method = method,
+	    .url = call->url,
+	    .headers = &api->headers,
+	    .body_kind = body != NULL ? HTTP_BODY_BYTES : HTTP_BODY_NONE,
+	    .body = call->body.data,
+	    .body_size = call->body.size,
+	    .timeout_ms = timeout_ms,
+	    .decode = true,
+	    .max_response_bytes = max_answer_bytes,
 	};
 	json_object_put(body);
 	call->exchange = http_start(api->client, &request, on_response, call);

@@ -34,22 +34,22 @@ static void start_hop(struct target_call *call)
 	const struct payload *payload = call->payload;
 	int64_t left_ms = call->deadline_ms - clock_monotonic_ms();
 	struct http_request request = {
-		.profile = call->profile,
-		.method = call->method,
-		.url = call->url.text,
-		.user = call->url.user,
-		.password = call->url.password,
-		.headers = &call->headers,
-		.body_kind = call->has_body ? payload->body_kind : HTTP_BODY_NONE,
-		.body = call->has_body ? payload->body.data : NULL,
-		.body_size = call->has_body ? payload->body.size : 0,
-		.parts = payload->parts,
-		.part_count = payload->part_count,
-		.timeout_ms = left_ms > 1 ? left_ms : 1,
-		.told_timeout_ms = payload->timeout_ms,
-		.ignore_tls_certificate = payload->ignore_tls_certificate,
-		.decode = true,
-		.max_response_bytes = call->max_response_bytes,
+	    .profile = call->profile,
+	    .method = call->method,
+	    .url = call->url.text,
+	    .user = call->url.user,
+	    .password = call->url.password,
+	    .headers = &call->headers,
+	    .body_kind = call->has_body ? payload->body_kind : HTTP_BODY_NONE,
+	    .body = call->has_body ? payload->body.data : NULL,
+	    .body_size = call->has_body ? payload->body.size : 0,
+	    .parts = payload->parts,
+	    .part_count = payload->part_count,
+	    .timeout_ms = left_ms > 1 ? left_ms : 1,
+	    .told_timeout_ms = payload->timeout_ms,
+	    .ignore_tls_certificate = payload->ignore_tls_certificate,
+	    .decode = true,
+	    .max_response_bytes = call->max_response_bytes,
 	};
 	call->exchange = http_start(call->client, &request, on_hop_done, call);
 }
@@ -92,8 +92,8 @@ static void change_method(struct target_call *call, int status)
 	bool is_post = strcmp(call->method, "POST") == 0;
 	bool is_head = strcmp(call->method, "HEAD") == 0;
 	bool is_get = strcmp(call->method, "GET") == 0;
-	bool becomes_get = (status == 303 && !is_head && !is_get) ||
-			   ((status == 301 || status == 302) && is_post);
+	bool becomes_get =
+	    (status == 303 && !is_head && !is_get) || ((status == 301 || status == 302) && is_post);
 	if (!becomes_get)
 		return;
 	call->method = "GET";
@@ -158,9 +158,8 @@ static void on_hop_done(void *context, struct http_response *response)
 		finish(call, response);
 }
 
-struct target_call *target_start(struct http_client *client,
-				 const struct http_profile *profile, const struct payload *payload,
-				 size_t max_response_bytes,
+struct target_call *target_start(struct http_client *client, const struct http_profile *profile,
+				 const struct payload *payload, size_t max_response_bytes,
 				 void (*on_done)(void *context, struct http_response *response),
 				 void *context)
 {

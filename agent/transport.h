@@ -66,8 +66,8 @@ struct transport_ops {
 	/* Gives up a receive that waits: no callback. What it might have brought comes back
 	 * when its lease runs out. */
 	void (*receive_cancel)(struct transport *transport);
-	/* Posts count terminal statuses together. posts (the array and what it points to) stay
-	 * with the caller until on_posted. */
+	/* Posts count terminal statuses together. The array is taken (from malloc); what it
+	 * points to is borrowed until on_posted. */
 	void (*post)(struct transport *transport, struct transport_post **posts, size_t count);
 	/* Tells the source that these deliveries are still being worked on. */
 	void (*keep)(struct transport *transport, const char *const *receipts, size_t count);

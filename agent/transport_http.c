@@ -81,8 +81,8 @@ static void on_receive_answer(void *context, struct json_object *answer,
 static void transport_http_receive(struct transport *transport, size_t max)
 {
 	struct transport_http *self = self_of(transport);
-	const char *const path[] = {"v1",	"agents", self->settings->agent_id, "commands",
-				    "receive", NULL};
+	const char *const path[] = {"v1",       "agents",  self->settings->agent_id,
+				    "commands", "receive", NULL};
 	if (max > LIMIT_RECEIVE_COMMANDS)
 		max = LIMIT_RECEIVE_COMMANDS;
 	struct json_object *body = json_new_object();
@@ -112,6 +112,7 @@ static struct http_call *call_new(struct transport_http *self)
 static void call_free(struct http_call *call)
 {
 	LIST_REMOVE(call, link);
+	free((void *)call->posts);
 	free(call);
 }
 
@@ -194,8 +195,8 @@ static void transport_http_post(struct transport *transport, struct transport_po
 				size_t count)
 {
 	struct transport_http *self = self_of(transport);
-	const char *const path[] = {"v1",     "agents", self->settings->agent_id, "commands",
-				    "status", NULL};
+	const char *const path[] = {"v1",       "agents", self->settings->agent_id,
+				    "commands", "status", NULL};
 	struct json_object *updates = json_new_array();
 	for (size_t i = 0; i < count; i++)
 		json_append(updates, update_json(posts[i]));
@@ -216,9 +217,8 @@ static void on_keep_answer(void *context, struct json_object *answer,
 	struct json_object *results = json_member(answer, "results");
 	if (!outcome->is_ok)
 		log_debug("extending leases failed: %s", outcome->reason);
-	size_t count = json_object_is_type(results, json_type_array)
-			       ? json_object_array_length(results)
-			       : 0;
+	size_t count =
+	    json_object_is_type(results, json_type_array) ? json_object_array_length(results) : 0;
 	for (size_t i = 0; i < count; i++) {
 		struct json_object *item = json_object_array_get_idx(results, i);
 		const char *receipt;
@@ -236,8 +236,8 @@ static void transport_http_keep(struct transport *transport, const char *const *
 				size_t count)
 {
 	struct transport_http *self = self_of(transport);
-	const char *const path[] = {"v1",     "agents", self->settings->agent_id, "commands",
-				    "extend", NULL};
+	const char *const path[] = {"v1",       "agents", self->settings->agent_id,
+				    "commands", "extend", NULL};
 	struct json_object *list = json_new_array();
 	for (size_t i = 0; i < count; i++)
 		json_append(list, json_new_string(receipts[i], strlen(receipts[i])));
@@ -276,30 +276,34 @@ static void transport_http_announce(struct transport *transport, const char *sta
 	struct http_call *call = call_new(self);
 	call->on_done = on_done;
 	call->context = context;
-	call->call = service_call_start(&self->api, status != NULL ? "PUT" : "POST", path, NULL, body,
-					on_done != NULL ? LAST_WORD_TIMEOUT_MS : CALL_TIMEOUT_MS,
-					LIMIT_SERVICE_ANSWER_BYTES, on_announced, call);
+	call->call =
+	    service_call_start(&self->api, status != NULL ? "PUT" : "POST", path, NULL, body,
+			       on_done != NULL ? LAST_WORD_TIMEOUT_MS : CALL_TIMEOUT_MS,
+			       LIMIT_SERVICE_ANSWER_BYTES, on_announced, call);
 }
 
 static void transport_http_free(struct transport *transport)
 {
 	struct transport_http *self = self_of(transport);
 	transport_http_receive_cancel(transport);
-	for (struct http_call *call; (call = LIST_FIRST(&self->calls)) != NULL;) {
+	struct http_call *call = LIST_FIRST(&self->calls);
+	for (struct http_call *next; call != NULL; call = next) {
+		next = LIST_NEXT(call, link);
 		service_call_cancel(call->call);
-		call_free(call);
+		free((void *)call->posts);
+		free(call);
 	}
 	service_api_release(&self->api);
 	free(self);
 }
 
 static const struct transport_ops HTTP_OPS = {
-	.receive = transport_http_receive,
-	.receive_cancel = transport_http_receive_cancel,
-	.post = transport_http_post,
-	.keep = transport_http_keep,
-	.announce = transport_http_announce,
-	.free = transport_http_free,
+    .receive = transport_http_receive,
+    .receive_cancel = transport_http_receive_cancel,
+    .post = transport_http_post,
+    .keep = transport_http_keep,
+    .announce = transport_http_announce,
+    .free = transport_http_free,
 };
 
 struct transport *transport_http_new(struct http_client *client, const struct settings *settings,
@@ -314,12 +318,12 @@ struct transport *transport_http_new(struct http_client *client, const struct se
 		return NULL;
 	}
 	self->base = (struct transport){
-		.ops = &HTTP_OPS,
-		.name = "http",
-		.embedded_max_bytes = EMBEDDED_MAX,
-		.post_max_bytes = POST_MAX,
-		.keep_interval_ms = LEASE_SECONDS * 1000 / 3,
-		.profile = self->api.profile,
+	    .ops = &HTTP_OPS,
+	    .name = "http",
+	    .embedded_max_bytes = EMBEDDED_MAX,
+	    .post_max_bytes = POST_MAX,
+	    .keep_interval_ms = LEASE_SECONDS * 1000 / 3,
+	    .profile = self->api.profile,
 	};
 	return &self->base;
 }

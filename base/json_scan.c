@@ -2,9 +2,9 @@
 
 #include "base/json.h"
 
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
-#include <unistr.h>
 
 /* The scanner: one pass over the bytes, no recursion, one bit a level for whether it is
  * an object. It stops at the first byte that is not JSON; line and column are counted
@@ -44,8 +44,9 @@ static bool at_char(const struct scan *scan, char c)
 }
 
 /* Moves over the plain ASCII inside of a string, eight bytes a step: a byte with the top
- * bit, below 0x20, '"' or '\\' leaves a bit in `special`. The subtractions may borrow
- * from a neighbour and so see too much, never too little; the loop behind looks again. */
+ * bit, below 0x20, '"' or '\\' leaves its top bit in `special`. A subtraction may borrow
+ * from the byte above and mark that one without reason, but only when the byte below is
+ * marked itself; so the lowest mark is always right. */
 static void skip_plain(struct scan *scan)
 {
 	const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
@@ -54,11 +55,14 @@ static void skip_plain(struct scan *scan)
 		uint64_t word, quotes, slashes, special;
 
 		memcpy(&word, scan->at, sizeof word);
+		word = le64toh(word);
 		quotes = word ^ (ones * '"');
 		slashes = word ^ (ones * '\\');
 		special = (word | (word - ones * 0x20) | (quotes - ones) | (slashes - ones)) & tops;
-		if (special)
-			break;
+		if (special) {
+			scan->at += __builtin_ctzll(special) / 8;
+			return;
+		}
 		scan->at += 8;
 	}
 	while (scan->at < scan->end) {
@@ -68,6 +72,53 @@ static void skip_plain(struct scan *scan)
 			return;
 		scan->at++;
 	}
+}
+
+static bool is_continuation(const unsigned char *bytes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if ((bytes[i] & 0xC0) != 0x80)
+			return false;
+	}
+	return true;
+}
+
+/* The length of the character that begins with a byte from 0x80 on; 0 when it is not
+ * UTF-8 (RFC 3629, 4: the second byte rules out over-long forms, surrogates and what
+ * lies beyond U+10FFFF). A call into libunistring a character takes three times longer. */
+static size_t character_length(const char *at, const char *end)
+{
+	const unsigned char *b = (const unsigned char *)at;
+	size_t room = (size_t)(end - at);
+
+	if (b[0] >= 0xC2 && b[0] <= 0xDF)
+		return room >= 2 && is_continuation(b + 1, 1) ? 2 : 0;
+	if (b[0] >= 0xE0 && b[0] <= 0xEF) {
+		if (room < 3 || !is_continuation(b + 1, 2) || (b[0] == 0xE0 && b[1] < 0xA0) ||
+		    (b[0] == 0xED && b[1] > 0x9F))
+			return 0;
+		return 3;
+	}
+	if (b[0] >= 0xF0 && b[0] <= 0xF4) {
+		if (room < 4 || !is_continuation(b + 1, 3) || (b[0] == 0xF0 && b[1] < 0x90) ||
+		    (b[0] == 0xF4 && b[1] > 0x8F))
+			return 0;
+		return 4;
+	}
+	return 0;
+}
+
+/* Runs of letters beyond ASCII, as most of the world writes them. */
+static int scan_characters(struct scan *scan)
+{
+	while (scan->at < scan->end && (unsigned char)*scan->at >= 0x80) {
+		size_t length = character_length(scan->at, scan->end);
+
+		if (length == 0)
+			return fail(scan, "not UTF-8");
+		scan->at += length;
+	}
+	return 0;
 }
 
 /* The four digits behind \u; -1 when they are none. */
@@ -146,14 +197,7 @@ static int scan_string(struct scan *scan)
 		} else if (c < 0x20) {
 			code = fail(scan, "a control character inside a string");
 		} else {
-			ucs4_t character;
-			int length = u8_mbtoucr(&character, (const uint8_t *)scan->at,
-						(size_t)(scan->end - scan->at));
-
-			if (length <= 0)
-				code = fail(scan, "not UTF-8");
-			else
-				scan->at += length;
+			code = scan_characters(scan);
 		}
 		if (code < 0)
 			return code;

@@ -88,19 +88,19 @@ void trust_explain(long verify_result, const char **code, const char **text)
 		const char *code;
 		const char *text;
 	} known[] = {
-		{X509_V_ERR_CERT_HAS_EXPIRED, "CERT_HAS_EXPIRED", "certificate has expired"},
-		{X509_V_ERR_CERT_NOT_YET_VALID, "CERT_HAS_EXPIRED", "certificate is not yet valid"},
-		{X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "DEPTH_ZERO_SELF_SIGNED_CERT",
-		 "self-signed certificate"},
-		{X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, UNVERIFIABLE,
-		 "self-signed certificate in certificate chain"},
-		/* OpenSSL stops at the missing issuer, before it looks at the signature. */
-		{X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, UNVERIFIABLE,
-		 "unable to verify the first certificate"},
-		{X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNVERIFIABLE,
-		 "unable to verify the first certificate"},
-		{X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, UNVERIFIABLE,
-		 "unable to verify the first certificate"},
+	    {X509_V_ERR_CERT_HAS_EXPIRED, "CERT_HAS_EXPIRED", "certificate has expired"},
+	    {X509_V_ERR_CERT_NOT_YET_VALID, "CERT_HAS_EXPIRED", "certificate is not yet valid"},
+	    {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "DEPTH_ZERO_SELF_SIGNED_CERT",
+	     "self-signed certificate"},
+	    {X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, UNVERIFIABLE,
+	     "self-signed certificate in certificate chain"},
+	    /* OpenSSL stops at the missing issuer, before it looks at the signature. */
+	    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, UNVERIFIABLE,
+	     "unable to verify the first certificate"},
+	    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNVERIFIABLE,
+	     "unable to verify the first certificate"},
+	    {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, UNVERIFIABLE,
+	     "unable to verify the first certificate"},
 	};
 	*code = NULL;
 	*text = NULL;

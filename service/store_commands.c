@@ -62,13 +62,24 @@ static bool is_uuid(const char *id)
 	return id[UUID_TEXT_SIZE - 1] == '\0';
 }
 
+static uint64_t hex_digits(const char *text, size_t count)
+{
+	uint64_t number = 0;
+	for (size_t i = 0; i < count; i++) {
+		char digit = text[i];
+		unsigned value = digit <= '9' ? (unsigned)(digit - '0')
+					      : (unsigned)((digit | 0x20) - 'a' + 10);
+		number = number << 4 | value;
+	}
+	return number;
+}
+
 int64_t command_seq(const char *id)
 {
-	unsigned high, low, counter;
-	if (!is_uuid(id) || id[14] != '7' || sscanf(id, "%8x-%4x-7%3x", &high, &low, &counter) != 3)
+	if (!is_uuid(id) || id[14] != '7')
 		return 0;
-	uint64_t time_ms = (uint64_t)high << 16 | low;
-	return (int64_t)(time_ms << SEQ_BITS | counter);
+	uint64_t time_ms = hex_digits(id, 8) << 16 | hex_digits(id + 9, 4);
+	return (int64_t)(time_ms << SEQ_BITS | hex_digits(id + 15, 3));
 }
 
 int64_t store_seq_of(int64_t time_ms)

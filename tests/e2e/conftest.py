@@ -5,6 +5,7 @@ other settings starts an agent of its own on the same service (`start_agent`), u
 agent id, so that no two tests share a queue."""
 
 import collections
+import contextlib
 import itertools
 import ssl
 
@@ -45,6 +46,7 @@ class Site:
         self.service = service
         self.defaults = defaults
         self.pairs = []
+        self.requestors_token = None
 
     def settings_for(self, agent_id, **settings):
         return {"COMMAND_SERVICE_URL": self.service.url, "AGENT_ID": agent_id, "ORG_SLUG": ORG,
@@ -52,8 +54,9 @@ class Site:
                 **self.defaults, **settings}
 
     def requestor_for(self, agent_id):
-        return Requestor(self.service.url, ORG, self.service.create_token("requestor", ORG),
-                         agent_id)
+        if self.requestors_token is None:
+            self.requestors_token = self.service.create_token("requestor", ORG)
+        return Requestor(self.service.url, ORG, self.requestors_token, agent_id)
 
     def pair(self, words=("run",), **settings):
         """An agent under an id of its own, not started, and who sends commands to it."""
@@ -72,6 +75,14 @@ class Site:
             pair.agent.close()
 
 
+@contextlib.contextmanager
+def one_pair(service, settings):
+    """For fixtures of a wider scope than one test."""
+    site = Site(service, settings)
+    yield site.start()
+    site.close()
+
+
 @pytest.fixture(scope="session")
 def defaults(certificates):
     return {"SECURE_COMMAND_KEY": KEY.hex(), "CA_FILE": certificates.ca.certificate_file,
@@ -81,9 +92,8 @@ def defaults(certificates):
 @pytest.fixture(scope="session")
 def relay(session_service, defaults):
     """The session's agent and requestor."""
-    site = Site(session_service, defaults)
-    yield site.start()
-    site.close()
+    with one_pair(session_service, defaults) as pair:
+        yield pair
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from conftest import one_pair
+from support.agents import Agent
 from support.raw_target import Close, Gate, Hang, Slow, answer, text
 from support.requestors import answered, failed
 
@@ -23,12 +25,10 @@ def kept_alive_then_closed(requestor, raw, method, step):
 
 
 @pytest.fixture(scope="module")
-def lone(session_service, defaults, request):
+def lone(session_service, defaults):
     """An agent whose connections no other test uses, so that the next one is used again."""
-    from conftest import Site
-    site = Site(session_service, defaults)
-    yield site.start().requestor
-    site.close()
+    with one_pair(session_service, defaults) as pair:
+        yield pair.requestor
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
@@ -162,7 +162,6 @@ def test_a_name_that_is_slow_to_resolve_or_a_port_that_does_not_accept_delays_no
 
 
 def test_two_agents_of_one_id_share_its_commands_and_none_runs_twice(site, raw):
-    from support.agents import Agent
     agent, requestor = site.start()
     second = Agent(agent.settings).start()
     try:

@@ -4,6 +4,7 @@ import gzip
 
 import pytest
 
+from conftest import one_pair
 from support.raw_target import Close, Hang, Reset, Send, answer, text
 from support.requestors import answered, failed
 
@@ -175,10 +176,8 @@ def test_what_is_not_http_is_an_invalid_response(requestor, raw, what, content):
 @pytest.fixture(scope="module")
 def small(session_service, defaults):
     """An agent that takes 1,000 bytes."""
-    from conftest import Site
-    site = Site(session_service, {**defaults, "MAX_RESPONSE_BYTES": 1000})
-    yield site.start().requestor
-    site.close()
+    with one_pair(session_service, {**defaults, "MAX_RESPONSE_BYTES": 1000}) as pair:
+        yield pair.requestor
 
 
 def test_an_answer_above_the_limit_is_response_too_large(small, raw):

@@ -1,9 +1,12 @@
 """Answers too large for a status message, from a target that nobody here wrote to the record."""
 
 import base64
+import gzip
+import json
 
 import pytest
 
+from support.fake_service import wrong
 from support.raw_target import text
 from support.requestors import answered
 
@@ -76,8 +79,6 @@ def upload(fake, size, raw, **fields):
 
 
 def test_a_message_over_1_mebibyte_is_uploaded_as_the_json_of_its_body(fake, fake_agent, raw):
-    import gzip
-    import json
     fake_agent()
     update = upload(fake, 2 * MIB, raw)
     assert update["status"] == "SUCCESS"
@@ -100,7 +101,6 @@ def test_a_message_that_fits_is_not_uploaded(fake, fake_agent, raw):
 
 
 def test_a_failed_upload_is_tried_again(fake, fake_agent, raw):
-    from support.fake_service import wrong
     fake_agent()
     fake.upload_faults[:] = [wrong(500)]
     update = upload(fake, 2 * MIB, raw)

@@ -1,17 +1,17 @@
 """The agent's life: what it says to a service, trouble with the service, and how it stops."""
 
 import datetime
-import json
 import signal
+import ssl
 import time
 
 import pytest
 
+from conftest import Site
 from support.agents import Agent
-from support.certificates import Identity
 from support.fake_service import (FakeService, half_an_answer, no_answer, not_json, wrong)
 from support.raw_target import Gate, Hang, Slow, answer, text
-from support.requestors import answered, failure_in
+from support.requestors import Requestor, answered
 
 RECEIVE = "/v1/agents/fake-agent/commands/receive"
 STATUS = "/v1/agents/fake-agent/commands/status"
@@ -53,8 +53,7 @@ def test_the_agents_id_is_one_segment_of_the_path(fake):
     agent = Agent(fake.settings(AGENT_ID="lab?a#b%c", POLL_WAIT_SECONDS=1)).start()
     fake.wait_for_receives(1)
     agent.stop()
-    # The query of a path is cut off by the fake service, so nothing of the id is lost only if escaped.
-    assert fake.calls_to("receive")[0].path == "/v1/agents/lab%3Fa%23b%25c/commands/receive"
+    assert fake.calls_to("receive")[0].path.lower() == "/v1/agents/lab%3fa%23b%25c/commands/receive"
 
 
 def test_a_service_url_may_have_a_path_of_its_own(fake):
@@ -68,8 +67,7 @@ def test_a_service_url_may_have_a_path_of_its_own(fake):
 def test_a_terminal_status_names_command_receipt_status_body_and_time(fake, fake_agent, raw):
     fake_agent()
     update = fake.send(get(raw.url(text("hello"))))
-    assert set(update) == {"commandId", "receipt", "status", "body", "createdAt"} or \
-        set(update) == {"commandId", "receipt", "status", "body", "createdAt", "targetId"}
+    assert set(update) - {"targetId"} == {"commandId", "receipt", "status", "body", "createdAt"}
     assert update["receipt"] == "receipt-of-" + update["commandId"]
     assert update["status"] == "SUCCESS"
     assert update["body"]["body"] == "hello"
@@ -95,7 +93,6 @@ def test_answers_that_are_ready_together_are_posted_together(fake, fake_agent, r
 
 
 def test_an_agent_shows_its_client_certificate_to_the_service(certificates, tmp_path, raw):
-    import ssl
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     good = certificates.shown["good"]
     context.load_cert_chain(good.certificate_file, good.key_file)
@@ -140,7 +137,7 @@ def test_a_target_proxy_is_used_for_targets(fake, raw):
 # -- trouble with the service -------------------------------------------------------
 
 FAULTS = {
-    "401": wrong(401), "403": wrong(403), "429 at once": wrong(429, {"Retry-After": "0"}),
+    "429 at once": wrong(429, {"Retry-After": "0"}),
     "500": wrong(500), "503": wrong(503), "404": wrong(404), "a redirect": wrong(302),
     "half an answer": half_an_answer, "no answer": no_answer, "not JSON": not_json,
     "another document": wrong(200, content=b'{"hello": []}'),
@@ -163,14 +160,14 @@ def test_after_a_bad_receive_the_agent_goes_on_by_itself(fake, fake_agent, raw, 
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("fault", ["500", "no answer", "not JSON", "401"])
+@pytest.mark.parametrize("fault", ["500", "no answer"])
 def test_a_lasting_fault_brings_few_calls(fake, fake_agent, fault):
     fake.faults[:] = [FAULTS[fault]] * 10000
     agent = fake_agent()
     fake.wait_for_receives(1)
-    assert not fake.stopping.wait(4)
+    assert not fake.stopping.wait(3)
     agent.stop()
-    # Full jitter from 0.5 s on, doubling: about 3 to 5 in 4 s; a busy loop makes thousands.
+    # Full jitter from 0.5 s on, doubling: about 3 to 5 in 3 s; a busy loop makes thousands.
     assert len(fake.calls_to("receive")) <= 14
     assert agent.log.count("\n") < 20, agent.log
 
@@ -192,7 +189,7 @@ def test_a_refused_token_is_tried_again_at_the_slow_end_with_one_line(fake, fake
     agent = fake_agent()
     fake.wait_for_receives(1)
     agent.process.wait_for(lambda line: str(status) in line)
-    assert not fake.stopping.wait(3)
+    assert not fake.stopping.wait(2)
     agent.stop()
     assert len(fake.calls_to("receive")) <= 2
     lines = [line for line in agent.log.splitlines() if str(status) in line]
@@ -246,7 +243,6 @@ def test_an_agent_started_before_its_service_connects_once_it_is_there(own_servi
     try:
         agent.process.wait_for(lambda line: "ECONNREFUSED" in line)
         own_service.start()
-        from support.requestors import Requestor
         requestor = Requestor(own_service.url, "acme", token, "early")
         assert answered(requestor.send(get(raw.url(text("at last")))))["body"] == "at last"
         assert agent.log.count("ECONNREFUSED") <= 2, agent.log
@@ -256,7 +252,6 @@ def test_an_agent_started_before_its_service_connects_once_it_is_there(own_servi
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_restart_of_the_service_is_survived_with_commands_under_way(own_service, raw, end):
-    from conftest import Site
     own_service.start()
     site = Site(own_service, {"POLL_WAIT_SECONDS": 1})
     agent, requestor = site.start()

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from conftest import KEY
+from conftest import KEY, one_pair
+from support.processes import Run
 from support.raw_target import text
 from support.requestors import V2, answered
 from support.v2 import WithCryptography
@@ -15,18 +16,14 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @pytest.fixture(scope="module")
 def text_relay(session_service, defaults):
-    from conftest import Site
-    site = Site(session_service, {**defaults, "LOG_FORMAT": "text"})
-    yield site.start()
-    site.close()
+    with one_pair(session_service, {**defaults, "LOG_FORMAT": "text"}) as pair:
+        yield pair
 
 
 @pytest.fixture(scope="module")
 def debug_relay(session_service, defaults):
-    from conftest import Site
-    site = Site(session_service, {**defaults, "LOG_LEVEL": "debug"})
-    yield site.start()
-    site.close()
+    with one_pair(session_service, {**defaults, "LOG_LEVEL": "debug"}) as pair:
+        yield pair
 
 
 def event(relay, payload, **options):
@@ -187,7 +184,6 @@ def test_a_level_of_warn_leaves_out_the_commands(site, raw):
 
 
 def test_answers_of_verbs_go_to_standard_output_and_logs_to_standard_error(raw):
-    from support.processes import Run
     run = Run(["exec", "-"], {"LOG_FORMAT": "json"},
               json.dumps({"method": "GET", "url": raw.url(text("plain"))}))
     assert json.loads(run.out)["body"] == "plain"

@@ -1,4 +1,5 @@
 #include "base/json.h"
+#include "base/str.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -126,6 +127,30 @@ Test(json, every_special_byte_in_a_string_is_found_at_every_offset)
 			cr_assert_eq(check(text, sizeof text, NULL), 0);
 			text[at] = specials[i];
 			cr_assert_eq(check(text, sizeof text, NULL), ERR_SYNTAX, "%zu %zu", at, i);
+		}
+	}
+}
+
+/* Two readers of UTF-8 that nobody made from each other must agree on all short texts. */
+Test(json, utf8_in_strings_is_what_it_is_elsewhere)
+{
+	static const unsigned char bytes[] = {0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf,
+					      0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed,
+					      0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff};
+	const size_t count = sizeof bytes;
+	size_t texts = 1;
+
+	for (size_t size = 1; size <= 4; size++) {
+		texts *= count;
+		for (size_t i = 0; i < texts; i++) {
+			char text[6] = {'"'};
+			size_t rest = i;
+
+			for (size_t at = 1; at <= size; at++, rest /= count)
+				text[at] = (char)bytes[rest % count];
+			text[size + 1] = '"';
+			cr_assert_eq(json_check(text, size + 2, NULL) == 0,
+				     str_is_utf8(text + 1, size), "%zu", i);
 		}
 	}
 }

@@ -4,6 +4,7 @@ sends to a service is kept, with the time of each call."""
 import collections
 import json
 import queue
+import socket
 import threading
 import time
 import uuid
@@ -36,6 +37,7 @@ def half_an_answer(handler):
 
 def no_answer(handler):
     handler.close_connection = True
+    handler.connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -59,6 +61,13 @@ class _Handler(BaseHTTPRequestHandler):
     do_PUT = do_GET = do_POST
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """An agent may hang up whenever it likes."""
+
+
 class FakeService:
     agent_id = "fake-agent"
     org = "fake-org"
@@ -75,8 +84,7 @@ class FakeService:
         self._commands = queue.Queue()
         self._news = threading.Condition()
         self.stopping = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", 0), _Handler)
         self.server.fake = self
         if context:
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
@@ -155,7 +163,7 @@ class FakeService:
         elif handler.command == "GET":
             status, document = self.documents.get(path, (404, b"{}"))
             handler.reply(status, document)
-        elif handler.command == "PUT":
+        elif path.startswith("/upload/"):
             self.uploads[path] = (dict(handler.headers.items()), content)
             handler.reply(200, b"{}")
         else:

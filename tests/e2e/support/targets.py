@@ -1,5 +1,6 @@
 """Targets that nobody here wrote: httpbin and nginx, as real processes."""
 
+import os
 import pathlib
 import socket
 
@@ -22,6 +23,7 @@ class Httpbin:
 
 
 MAIN = """
+{user}
 daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
@@ -68,7 +70,10 @@ class Nginx:
             servers.append(SERVER.format(
                 folder=folder, port=self.ports[name], tls="ssl" if identity else "",
                 certificate=self._certificate(identity)))
-        (folder / "nginx.conf").write_text(MAIN.format(folder=folder, servers="".join(servers)))
+        (folder / "nginx.conf").write_text(MAIN.format(
+            folder=folder, servers="".join(servers),
+            # Its workers would otherwise be www-data, who cannot read the tests' folder.
+            user="user root;" if os.geteuid() == 0 else ""))
         inherited = [listener.fileno() for listener in listeners]
         env = clean_environment({"NGINX": "".join(f"{number};" for number in inherited)})
         self.process = Process(
