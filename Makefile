@@ -47,7 +47,7 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(PACKAGE_CFLAGS)
 CFLAGS += -std=c17 -fPIE $(WARNINGS) $(VARIANT_FLAGS)
 LDFLAGS += -pie -Wl,--as-needed -Wl,--gc-sections $(VARIANT_LDFLAGS)
 
-AGENT_LIBS := -lcurl -lssl -lcrypto -ljson-c -lyaml -luv -lunistring -lm
+AGENT_LIBS := -lcurl -lz -lbrotlidec -lzstd -lssl -lcrypto -ljson-c -lyaml -luv -lunistring -lm
 SERVICE_LIBS := -lmicrohttpd -lcurl -lssl -lcrypto -ljson-c -lyaml -luv -lsqlite3 -lunistring -lz -lm
 TEST_LIBS := -lcriterion
 
@@ -75,11 +75,11 @@ $(B)/command-service: $(call objects,service/main.c) $(B)/service.a $(LOWER)
 
 # Criterion finds its tests in a section that nothing refers to.
 $(B)/unit-tests: $(UNIT) $(B)/agent.a $(B)/service.a $(LOWER)
-	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections -o $@ $^ $(SERVICE_LIBS) $(TEST_LIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections -o $@ $^ $(AGENT_LIBS) $(SERVICE_LIBS) $(TEST_LIBS)
 
 # The same tests for valgrind: see there.
 $(B)/unit-tests-in-process: $(call objects,tests/valgrind/main.c) $(UNIT) $(B)/agent.a $(B)/service.a $(LOWER)
-	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections -o $@ $^ $(SERVICE_LIBS) $(TEST_LIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections -o $@ $^ $(AGENT_LIBS) $(SERVICE_LIBS) $(TEST_LIBS)
 
 $(B)/base.a: $(BASE)
 $(B)/crypto.a: $(CRYPTO)

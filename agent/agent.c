@@ -140,6 +140,14 @@ static void on_delivery(void *context, const struct transport_delivery *delivery
 	problems_release(&problems);
 }
 
+static void on_reached(void *context)
+{
+	struct agent *agent = context;
+	if (!agent->was_reached)
+		log_info("connected: commands are polled from %s", agent->settings->service_url);
+	agent->was_reached = true;
+}
+
 static void on_received(void *context, const struct transport_outcome *outcome)
 {
 	struct agent *agent = context;
@@ -151,9 +159,6 @@ static void on_received(void *context, const struct transport_outcome *outcome)
 		return;
 	}
 	backoff_succeed(&agent->poll_backoff);
-	if (!agent->was_reached)
-		log_info("connected: commands are polled from %s", agent->settings->service_url);
-	agent->was_reached = true;
 	poll_soon(agent);
 }
 
@@ -277,10 +282,12 @@ static int agent_open(struct agent *agent, struct error *err)
 	    .on_delivery = on_delivery,
 	    .on_received = on_received,
 	    .on_posted = on_posted,
+	    .on_reached = on_reached,
 	    .on_lost = on_lost,
 	};
 	if ((agent->loop = loop_new(err)) == NULL)
 		return err->code;
+	loop_on_stop_signal(agent->loop, on_stop_signal, agent);
 	agent->client = http_client_new(agent->loop, settings->ca_file,
 					(size_t)settings->max_in_flight + 16, err);
 	if (agent->client == NULL)
@@ -335,7 +342,6 @@ int agent_run(const struct settings *settings, struct error *err)
 		log_info("relay-agent %s: agent %s of %s polls %s, V2 %s", VERSION,
 			 settings->agent_id, settings->org_slug, settings->service_url,
 			 secret_is_set(&settings->key) ? "with a key" : "without a key");
-		loop_on_stop_signal(agent.loop, on_stop_signal, &agent);
 		agent.transport->ops->announce(agent.transport, "STARTED", NULL, NULL);
 		poll_soon(&agent);
 		loop_timer_start(agent.keep, agent.transport->keep_interval_ms);

@@ -70,6 +70,9 @@ static struct json_object *explanation(const char *message, const char *code)
 static struct json_object *header_text(const char *value)
 {
 	size_t size = strlen(value);
+	/* libcurl leaves the line's end on a header without a value. */
+	while (size > 0 && strchr(" \t\r\n", value[size - 1]) != NULL)
+		size--;
 	if (str_is_utf8(value, size))
 		return json_new_string(value, size);
 	struct buf text = BUF_INIT(2 * size + 1);

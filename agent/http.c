@@ -1,6 +1,8 @@
 #include "agent/http.h"
 
+#include "agent/http_decode.h"
 #include "agent/http_failure.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "crypto/trust.h"
@@ -38,16 +40,21 @@ struct http_exchange {
 	struct curl_slist *header_lines;
 	curl_mime *form;
 	struct buf body;
+	struct http_decoder *decoder; /* NULL: the body is kept as it comes */
+	struct error body_error;      /* why the body cannot be read */
 	size_t max_response_bytes;
 	int64_t timeout_ms;
+	int64_t deadline_ms;
 	char address[ADDRESS_SIZE]; /* the last one that a connection was tried to */
 	char error_text[CURL_ERROR_SIZE];
 	unsigned times_sent;
-	bool may_repeat;         /* GET and its like: libcurl may send it again */
-	bool was_repeat_refused; /* … and wanted to with one that may not */
+	bool may_repeat;         /* GET and its like: once more, on a new connection */
+	bool was_repeat_refused; /* libcurl wanted to send it again by itself */
 	bool is_too_large;
+	bool decodes;
+	bool has_body_begun;
+	bool has_headers;       /* the final answer's are complete */
 	bool ends_with_headers; /* HEAD with a body: libcurl does not know that no body follows */
-	bool has_ended;         /* … and its headers have come */
 };
 
 struct http_client *http_client_new(struct loop *loop, const char *ca_file, size_t max_connections,
@@ -123,15 +130,64 @@ void http_headers_release(struct http_headers *headers)
 	*headers = (struct http_headers){0};
 }
 
+static int keep_body(void *context, const void *bytes, size_t size)
+{
+	struct http_exchange *exchange = context;
+	if (size > exchange->max_response_bytes - exchange->body.size) {
+		exchange->is_too_large = true;
+		return ERR_LIMIT;
+	}
+	return buf_append(&exchange->body, bytes, size);
+}
+
+/* All Content-Encoding headers as one list. */
+static void begin_body(struct http_exchange *exchange)
+{
+	struct buf encodings = BUF_INIT(1024);
+	struct curl_header *header;
+	exchange->has_body_begun = true;
+	for (size_t i = 0;
+	     exchange->decodes && curl_easy_header(exchange->easy, "content-encoding", i,
+						   CURLH_HEADER, -1, &header) == CURLHE_OK;
+	     i++)
+		buf_printf(&encodings, "%s,", header->value);
+	if (encodings.size > 0 && encodings.failed == 0)
+		exchange->decoder = http_decoder_new(encodings.data, keep_body, exchange);
+	buf_release(&encodings);
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
 	struct http_exchange *exchange = context;
 	size_t total = size * count;
-	if (total > exchange->max_response_bytes - exchange->body.size) {
-		exchange->is_too_large = true;
-		return CURL_WRITEFUNC_ERROR;
+	int rc;
+	if (!exchange->has_body_begun)
+		begin_body(exchange);
+	if (exchange->decoder != NULL)
+		rc = http_decoder_write(exchange->decoder, bytes, total, &exchange->body_error);
+	else
+		rc = keep_body(exchange, bytes, total);
+	return rc == 0 ? total : CURL_WRITEFUNC_ERROR;
+}
+
+/* libcurl takes the last of several; two peers that take different ones can be played off
+ * against each other (RFC 9112, 6.3). */
+static bool has_two_lengths(CURL *easy)
+{
+	struct curl_header *header;
+	char first[32];
+	if (curl_easy_header(easy, "content-length", 0, CURLH_HEADER, -1, &header) != CURLHE_OK ||
+	    header->amount < 2)
+		return false;
+	size_t amount = header->amount;
+	snprintf(first, sizeof first, "%s", header->value);
+	for (size_t i = 1; i < amount; i++) {
+		if (curl_easy_header(easy, "content-length", i, CURLH_HEADER, -1, &header) ==
+			CURLHE_OK &&
+		    strcmp(first, header->value) != 0)
+			return true;
 	}
-	return buf_append(&exchange->body, bytes, total) == 0 ? total : CURL_WRITEFUNC_ERROR;
+	return false;
 }
 
 static size_t on_header(char *bytes, size_t size, size_t count, void *context)
@@ -139,20 +195,22 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
 	struct http_exchange *exchange = context;
 	size_t total = size * count;
 	bool is_blank = total <= 2 && (bytes[0] == '\r' || bytes[0] == '\n');
-	if (exchange->ends_with_headers && is_blank) {
-		long status = 0;
-		curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-		if (status >= 200) {
-			exchange->has_ended = true;
-			return 0;
-		}
+	long status = 0;
+	if (!is_blank || exchange->has_headers)
+		return total;
+	curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
+	exchange->has_headers = status >= 200;
+	if (exchange->has_headers && has_two_lengths(exchange->easy)) {
+		error_set(&exchange->body_error, ERR_SYNTAX,
+			  "two different content-length headers");
+		return 0;
 	}
-	return total;
+	return exchange->has_headers && exchange->ends_with_headers ? 0 : total;
 }
 
 /* Called before a request goes out on a connection. libcurl sends a request again by itself
- * when a connection that it kept breaks before an answer: nobody asked for that, and the
- * target may have done its work. (CURLOPT_FORBID_RETRY_ON_REUSE came in 8.16.) */
+ * when a connection that it kept breaks before an answer, up to five times: nobody asked for
+ * that, and the target may have done its work. (CURLOPT_FORBID_RETRY_ON_REUSE came in 8.16.) */
 static int on_before_send(void *context, char *remote_ip, char *local_ip, int remote_port,
 			  int local_port)
 {
@@ -161,7 +219,7 @@ static int on_before_send(void *context, char *remote_ip, char *local_ip, int re
 	(void)remote_port;
 	(void)local_port;
 	struct http_exchange *exchange = context;
-	if (exchange->times_sent++ > 0 && !exchange->may_repeat) {
+	if (exchange->times_sent++ > 0) {
 		exchange->was_repeat_refused = true;
 		return CURL_PREREQFUNC_ABORT;
 	}
@@ -230,6 +288,9 @@ static void set_headers(struct http_exchange *exchange, const struct http_reques
 	for (size_t i = 0; request->headers != NULL && i < request->headers->count; i++)
 		append_header(exchange, request->headers->items[i].name,
 			      request->headers->items[i].value);
+	if (request->decode && (request->headers == NULL ||
+				http_headers_get(request->headers, "Accept-Encoding") == NULL))
+		append_header(exchange, "Accept-Encoding", HTTP_DECODE_ACCEPTED);
 	/* Without this a body over 1 MiB waits a second for "100 Continue". */
 	suppress_header(exchange, "Expect");
 	if (request->body_kind != HTTP_BODY_FORM &&
@@ -340,8 +401,7 @@ static int set_up(struct http_exchange *exchange, const struct http_request *req
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "relay-agent/" VERSION);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms);
-	if (request->decode)
-		curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+	curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
 	if (request->user != NULL) {
 		curl_easy_setopt(easy, CURLOPT_USERNAME, request->user);
 		curl_easy_setopt(easy, CURLOPT_PASSWORD,
@@ -364,6 +424,7 @@ static void exchange_free(struct http_exchange *exchange)
 		else
 			curl_easy_cleanup(exchange->easy);
 	}
+	http_decoder_free(exchange->decoder);
 	curl_mime_free(exchange->form);
 	curl_slist_free_all(exchange->header_lines);
 	buf_release(&exchange->body);
@@ -413,16 +474,44 @@ static void explain(struct http_exchange *exchange, CURLcode code, struct http_r
 
 static void count_bytes(CURL *easy, struct http_response *response)
 {
-	long request_size = 0;
-	long header_size = 0;
 	curl_off_t uploaded = 0;
 	curl_off_t downloaded = 0;
-	curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &request_size);
-	curl_easy_getinfo(easy, CURLINFO_HEADER_SIZE, &header_size);
 	curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
 	curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &downloaded);
-	response->sent_bytes = request_size + uploaded;
-	response->received_bytes = header_size + downloaded;
+	response->sent_bytes = uploaded;
+	response->received_bytes = downloaded;
+}
+
+/* A kept connection broke before the answer. What may be repeated goes out once more, on a
+ * new connection, so that a second failure is the target's own. */
+static bool repeat(struct http_exchange *exchange)
+{
+	int64_t left_ms = exchange->deadline_ms - clock_monotonic_ms();
+	struct error err;
+	if (!exchange->was_repeat_refused || !exchange->may_repeat || left_ms <= 0)
+		return false;
+	exchange->was_repeat_refused = false;
+	exchange->may_repeat = false;
+	exchange->times_sent = 0;
+	exchange->error_text[0] = '\0';
+	curl_easy_setopt(exchange->easy, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(exchange->easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
+	curl_easy_setopt(exchange->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)left_ms);
+	return loop_transfer_add(exchange->client->loop, &exchange->transfer, &err) == 0;
+}
+
+/* Did the final answer come, whole? Aborting behind the headers of a HEAD's answer is an
+ * error only to libcurl. */
+static bool is_answered(struct http_exchange *exchange, CURLcode code)
+{
+	struct error *err = &exchange->body_error;
+	if (!exchange->has_headers || err->code != 0)
+		return false;
+	if (exchange->ends_with_headers)
+		return true;
+	if (code != CURLE_OK)
+		return false;
+	return exchange->decoder == NULL || http_decoder_finish(exchange->decoder, err) == 0;
 }
 
 static void on_transfer_done(void *context, int curl_code)
@@ -430,15 +519,15 @@ static void on_transfer_done(void *context, int curl_code)
 	struct http_exchange *exchange = context;
 	struct http_response response = {.exchange = exchange, .body = &exchange->body};
 	long status = 0;
+	if (repeat(exchange))
+		return;
 	curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-	bool is_answered = curl_code == CURLE_OK || exchange->has_ended;
-	if (is_answered && status >= 100 && status <= 999) {
+	if (is_answered(exchange, (CURLcode)curl_code)) {
 		response.status = (int)status;
-		const char *encoding = http_find_header(&response, "content-encoding");
-		response.is_decoded = encoding != NULL && exchange->body.size > 0 &&
-				      !str_equal_nocase(encoding, "identity");
+		response.is_decoded = exchange->decoder != NULL;
 	} else {
-		explain(exchange, is_answered ? CURLE_WEIRD_SERVER_REPLY : (CURLcode)curl_code,
+		bool is_broken = curl_code == CURLE_OK || exchange->body_error.code == ERR_SYNTAX;
+		explain(exchange, is_broken ? CURLE_WEIRD_SERVER_REPLY : (CURLcode)curl_code,
 			&response);
 	}
 	count_bytes(exchange->easy, &response);
@@ -468,6 +557,8 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
 	exchange->max_response_bytes = request->max_response_bytes;
 	exchange->timeout_ms =
 	    request->told_timeout_ms > 0 ? request->told_timeout_ms : request->timeout_ms;
+	exchange->deadline_ms = clock_monotonic_ms() + request->timeout_ms;
+	exchange->decodes = request->decode;
 	buf_init(&exchange->body, request->max_response_bytes);
 	exchange->easy =
 	    client->idle_count > 0 ? client->idle[--client->idle_count] : curl_easy_init();

@@ -1,7 +1,7 @@
 /* One HTTP exchange: a request goes out, and exactly one callback tells how it ended,
- * never from inside http_start. Redirects are not followed here, nothing is retried: an
- * exchange is one request on the wire or none. libcurl does the work; only this file and
- * loop.c know it. */
+ * never from inside http_start. Redirects are not followed here. A request is sent once; only
+ * one that may be repeated (not POST, not PATCH) is sent once more, when a connection that was
+ * kept open turns out to be dead. libcurl does the work; it is known here and in loop.c. */
 #ifndef AGENT_HTTP_H
 #define AGENT_HTTP_H
 

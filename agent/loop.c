@@ -108,8 +108,10 @@ static void on_socket_ready(uv_poll_t *handle, int status, int events)
 {
 	struct watch *watch = (struct watch *)handle;
 	int action = 0;
+	/* Told of an error, libcurl would only know that there was one; reading and writing
+	 * tell it which. */
 	if (status < 0)
-		action = CURL_CSELECT_ERR;
+		action = CURL_CSELECT_IN | CURL_CSELECT_OUT;
 	if (events & UV_READABLE)
 		action |= CURL_CSELECT_IN;
 	if (events & UV_WRITABLE)

@@ -54,6 +54,8 @@ struct transport_events {
 	/* With an outcome that is ok each post has its result, otherwise none was taken. */
 	void (*on_posted)(void *context, struct transport_post **posts, size_t count,
 			  const struct transport_outcome *outcome);
+	/* The source answered one of our calls well. Before the callback of that call. */
+	void (*on_reached)(void *context);
 	/* A delivery that somebody else holds now. */
 	void (*on_lost)(void *context, const char *receipt);
 };

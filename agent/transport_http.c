@@ -72,6 +72,8 @@ static void on_receive_answer(void *context, struct json_object *answer,
 		snprintf(result.reason, sizeof result.reason,
 			 "the answer to a receive holds no `commands`");
 	}
+	if (result.is_ok)
+		self->events.on_reached(self->events.context);
 	size_t count = result.is_ok ? json_object_array_length(commands) : 0;
 	for (size_t i = 0; i < count; i++)
 		deliver(self, json_object_array_get_idx(commands, i));
@@ -255,7 +257,9 @@ static void on_announced(void *context, struct json_object *answer,
 	(void)answer;
 	struct http_call *call = context;
 	/* Nothing depends on it, and polling tells the same trouble. */
-	if (!outcome->is_ok)
+	if (outcome->is_ok)
+		call->transport->events.on_reached(call->transport->events.context);
+	else
 		log_debug("announcing the agent's status failed: %s", outcome->reason);
 	if (call->on_done != NULL)
 		call->on_done(call->context);

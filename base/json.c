@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include "base/json_scan.h"
+#include "base/mem.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -10,7 +11,7 @@
 
 int json_check(const char *text, size_t size, struct error *err)
 {
-	return json_scan(text, size, false, err);
+	return json_scan(text, size, NULL, err);
 }
 
 /* A number at the very end of the text is complete for json-c only once it sees a NUL. */
@@ -32,13 +33,70 @@ static int build(struct json_tokener *tokener, const char *text, size_t size,
 	return 0;
 }
 
-int json_parse(const char *text, size_t size, struct json_object **out, struct error *err)
+/* json-c's integers end at 64 bits, beyond that it would store the largest one; its
+ * fractions keep the text that they were read from. So a wide integer gets this exponent,
+ * which makes it a fraction and changes no value, and loses it again once it is parsed. */
+static const char WIDE_SUFFIX[] = "e-00";
+
+static void restore_number(struct json_object *value)
+{
+	const char *text = json_object_get_string(value);
+	size_t size = strlen(text);
+	size_t suffix = strlen(WIDE_SUFFIX);
+
+	if (size > suffix && strcmp(text + size - suffix, WIDE_SUFFIX) == 0)
+		json_object_set_serializer(value, json_object_userdata_to_json_string,
+					   mem_strndup(text, size - suffix),
+					   json_object_free_userdata);
+}
+
+static void restore_wide(struct json_object *value)
+{
+	switch (json_object_get_type(value)) {
+	case json_type_object: {
+		json_object_object_foreach(value, key, member)
+		{
+			(void)key; /* the loop's macro declares it */
+			restore_wide(member);
+		}
+		break;
+	}
+	case json_type_array:
+		for (size_t i = 0; i < json_object_array_length(value); i++)
+			restore_wide(json_object_array_get_idx(value, i));
+		break;
+	case json_type_double:
+		restore_number(value);
+		break;
+	case json_type_int:
+	case json_type_string:
+	case json_type_boolean:
+	case json_type_null:
+	default:
+		break;
+	}
+}
+
+/* The text with WIDE_SUFFIX behind each wide integer; ends are their offsets. */
+static int append_suffixed(struct buf *out, const char *text, size_t size, const struct buf *ends)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < ends->size; i += sizeof(size_t)) {
+		size_t end;
+		memcpy(&end, ends->data + i, sizeof end);
+		buf_append(out, text + done, end - done);
+		buf_append_str(out, WIDE_SUFFIX);
+		done = end;
+	}
+	return buf_append(out, text + done, size - done);
+}
+
+static int parse_checked(const char *text, size_t size, struct json_object **out, struct error *err)
 {
 	struct json_tokener *tokener;
-	int code = json_scan(text, size, true, err);
+	int code;
 
-	if (code < 0)
-		return code;
 	if (size > INT_MAX)
 		return error_set(err, ERR_LIMIT, "JSON: larger than %d bytes", INT_MAX);
 	/* json-c counts the values inside of the innermost level as one more. */
@@ -50,6 +108,26 @@ int json_parse(const char *text, size_t size, struct json_object **out, struct e
 		size--;
 	code = build(tokener, text, size, out, err);
 	json_tokener_free(tokener);
+	return code;
+}
+
+int json_parse(const char *text, size_t size, struct json_object **out, struct error *err)
+{
+	struct buf wide_ends = BUF_INIT(SIZE_MAX / 2);
+	struct buf suffixed = BUF_INIT(SIZE_MAX / 2);
+	int code = json_scan(text, size, &wide_ends, err);
+
+	if (code == 0 && wide_ends.size == 0 && wide_ends.failed == 0) {
+		code = parse_checked(text, size, out, err);
+	} else if (code == 0) {
+		append_suffixed(&suffixed, text, size, &wide_ends);
+		if ((code = buf_check(&wide_ends, "JSON", err)) == 0 &&
+		    (code = buf_check(&suffixed, "JSON", err)) == 0 &&
+		    (code = parse_checked(suffixed.data, suffixed.size, out, err)) == 0)
+			restore_wide(*out);
+	}
+	buf_release(&wide_ends);
+	buf_release(&suffixed);
 	return code;
 }
 

@@ -2,7 +2,8 @@
  * JSON even with JSON_TOKENER_STRICT, so a small scanner of our own decides first
  * whether the text is JSON (and where it is not), then json-c builds the values.
  *
- * Numbers beyond 64 bits as integers are refused when parsing, never saturated.
+ * Integers beyond 64 bits are kept as they were written (as fractions: json_type_double),
+ * where json-c alone would store the largest one that it has.
  * Repeated keys are JSON: the last one wins. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H

@@ -10,12 +10,13 @@
  * an object. It stops at the first byte that is not JSON; line and column are counted
  * only then. */
 struct scan {
+	const char *text;
 	const char *at;
 	const char *end;
-	const char *what;     /* what is wrong at `at` */
-	uint64_t is_object;   /* bit n: level n is an object */
-	int depth;            /* levels open */
-	bool bounded_numbers; /* integers must fit into 64 bits */
+	const char *what;      /* what is wrong at `at` */
+	uint64_t is_object;    /* bit n: level n is an object */
+	int depth;             /* levels open */
+	struct buf *wide_ends; /* see json_scan() */
 };
 
 _Static_assert(JSON_DEPTH_MAX <= 64, "is_object has one bit a level");
@@ -253,9 +254,9 @@ static int scan_number(struct scan *scan)
 		while (at_digit(scan))
 			scan->at++;
 	}
-	if (whole && scan->bounded_numbers && !fits_64_bits(digits, count, negative)) {
-		scan->at = digits;
-		return fail(scan, "a whole number beyond 64 bits");
+	if (whole && scan->wide_ends && !fits_64_bits(digits, count, negative)) {
+		size_t end = (size_t)(scan->at - scan->text);
+		buf_append(scan->wide_ends, &end, sizeof end);
 	}
 	return 0;
 }
@@ -407,12 +408,13 @@ static int report(const struct scan *scan, const char *text, int code, struct er
 	return error_set(err, code, "line %zu, column %zu: %s", line, column, scan->what);
 }
 
-int json_scan(const char *text, size_t size, bool bounded_numbers, struct error *err)
+int json_scan(const char *text, size_t size, struct buf *wide_ends, struct error *err)
 {
-	struct scan scan = {.bounded_numbers = bounded_numbers};
+	struct scan scan = {.wide_ends = wide_ends};
 	int code;
 
 	text = size ? text : ""; /* NULL must not meet arithmetic */
+	scan.text = text;
 	scan.at = text;
 	scan.end = text + size;
 	code = scan_text(&scan);

@@ -121,6 +121,9 @@ static void append_path(struct buf *out, const char *text, size_t size)
 		if (value >= 0 && is_unreserved((unsigned char)value)) {
 			buf_append_char(out, (char)value);
 			i += 3;
+		} else if (value < 0 && text[i] == '%') {
+			append_percent(out, '%'); /* or it would make an escape of what follows */
+			i++;
 		} else {
 			append_mended(out, text + i, 1);
 			i++;
@@ -234,19 +237,21 @@ out:
 	return code;
 }
 
-/* "host." is the same host, and "127.0.0.1." means the address: without the dot, rules
- * about hosts see one name. */
-static CURLUcode drop_final_dot(CURLU *handle)
+/* "host." is the same host: without the dot, rules about hosts see one name. And the host
+ * is set again in any case: curl finds addresses before it decodes, takes "0x7f%2e1" for
+ * a name and would connect to 127.0.0.1 when it reads what it made of it. */
+static CURLUcode settle_host(CURLU *handle)
 {
 	char *host = NULL;
 	CURLUcode code = get_part(handle, CURLUPART_HOST, 0, &host);
 	size_t size = code == CURLUE_OK ? strlen(host) : 0;
 
-	if (size > 0 && host[size - 1] == '.') {
-		host[size - 1] = '\0';
-		code = size == 1 || host[size - 2] == '.' ? CURLUE_BAD_HOSTNAME
-							  : replace_host(handle, host);
-	}
+	if (size > 0 && host[size - 1] == '.')
+		host[--size] = '\0';
+	if (code == CURLUE_OK && (size == 0 || host[size - 1] == '.'))
+		code = CURLUE_BAD_HOSTNAME;
+	if (code == CURLUE_OK && host[0] != '[')
+		code = replace_host(handle, host);
 	free(host);
 	return code;
 }
@@ -280,6 +285,19 @@ static int get_port(CURLU *handle, uint16_t *port, struct error *err)
 	return 0;
 }
 
+/* curl decodes "%7f" and "%25" in a host and lets such characters stand. A name for this
+ * purpose has letters, digits and "-._~"; what is in brackets curl has looked at. */
+static bool is_host(const char *host)
+{
+	if (host[0] == '[')
+		return true;
+	for (; *host; host++) {
+		if (!is_unreserved((unsigned char)*host))
+			return false;
+	}
+	return true;
+}
+
 /* User and password are taken out first, and the host is lower case before the text is
  * made, so that the text is what is requested. */
 static int take_apart(CURLU *handle, struct url *url, struct error *err)
@@ -295,6 +313,8 @@ static int take_apart(CURLU *handle, struct url *url, struct error *err)
 	    (code = get_part(handle, CURLUPART_SCHEME, 0, &url->scheme)) != CURLUE_OK ||
 	    (code = get_part(handle, CURLUPART_HOST, 0, &url->host)) != CURLUE_OK)
 		return curl_error(code, err);
+	if (!is_host(url->host))
+		return curl_error(CURLUE_BAD_HOSTNAME, err);
 	str_lower(url->scheme);
 	str_lower(url->host);
 	if ((code = curl_url_set(handle, CURLUPART_HOST, url->host, 0)) != CURLUE_OK ||
@@ -322,7 +342,7 @@ static int parse_prepared(const char *text, struct url *parts, struct error *err
 	if (verdict == CURLUE_OK)
 		verdict = use_ascii_host(handle);
 	if (verdict == CURLUE_OK)
-		verdict = drop_final_dot(handle);
+		verdict = settle_host(handle);
 	code = verdict == CURLUE_OK ? refuse_zone(handle, err) : curl_error(verdict, err);
 	if (code == 0)
 		code = take_apart(handle, parts, err);

@@ -104,7 +104,7 @@ void trust_explain(long verify_result, const char **code, const char **text)
 	};
 	*code = NULL;
 	*text = NULL;
-	if (verify_result == X509_V_OK)
+	if (verify_result == X509_V_OK || verify_result == X509_V_ERR_UNSPECIFIED)
 		return;
 	*code = "EPROTO";
 	*text = X509_verify_cert_error_string(verify_result);

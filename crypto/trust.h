@@ -14,7 +14,7 @@ void trust_free(struct trust *trust);
 void trust_apply(struct trust *trust, void *ssl_ctx);
 
 /* What a certificate's verification found (X509_V_ERR_… as OpenSSL numbers it), as a
- * stable code and a sentence. 0, which is no finding, gives NULL for both. */
+ * stable code and a sentence; NULL for both when it found nothing (0, or 1 before it ran). */
 void trust_explain(long verify_result, const char **code, const char **text);
 
 #endif

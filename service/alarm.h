@@ -18,7 +18,7 @@ struct alarm_entry {
 struct alarms {
 	LIST_HEAD(alarm_list, alarm_entry) list;
 	uv_timer_t timer;
-	int64_t timer_ms; /* when the timer fires; 0: it does not run */
+	int64_t timer_ms;                /* when the timer fires; 0: it does not run */
 	void (*on_fired)(void *context); /* after those that were due */
 	void *context;
 };

@@ -1,6 +1,8 @@
 #include "service/calls.h"
 
+#include "base/secret.h"
 #include "base/str.h"
+#include "service/service.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -52,6 +54,29 @@ int call_is_own_queue(struct request *request)
 		     "this token opens the queue of another agent id: use the one that was made "
 		     "with --agent for the id in the path");
 	return ERR_AUTH;
+}
+
+int capability_check(struct request *request, enum url_purpose purpose, struct command *command)
+{
+	char key[URL_KEY_TEXT_SIZE];
+	struct error err;
+	struct store *store = request->service->store;
+	int rc = store_command_find(store, NULL, request->parameters[0], command, &err);
+	if (rc < 0 && rc != ERR_NOT_FOUND) {
+		request_fail_store(request, &err);
+		return rc;
+	}
+	if (rc == 0) {
+		store_url_key(store, command->id, purpose, key);
+		struct secret wanted = {key, URL_KEY_TEXT_SIZE - 1};
+		const char *given = request->parameters[1];
+		if (secret_equal(&wanted, given, strlen(given)) &&
+		    !status_is_terminal(command->status))
+			return 0;
+	}
+	request_fail(request, MHD_HTTP_NOT_FOUND,
+		     "this URL is not valid, or not any more: it ends with its command");
+	return ERR_NOT_FOUND;
 }
 
 struct reading {

@@ -16,6 +16,11 @@ void call_number(struct span object, const char *key, int64_t min, int64_t max, 
 /* The agent id in the path is the token's, or 403. */
 NODISCARD int call_is_own_queue(struct request *request);
 
+/* The command and the key in the path belong together, and the command has not ended;
+ * otherwise 404. For URLs that need no token. */
+NODISCARD int capability_check(struct request *request, enum url_purpose purpose,
+			       struct command *command);
+
 /* ---- Query parameters */
 
 enum { QUERY_MAX = 300 };

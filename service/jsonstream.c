@@ -85,8 +85,9 @@ static int after_value(struct jsonstream *stream, unsigned char byte, struct err
 		return 0;
 	}
 	if (byte != (in_object ? '}' : ']'))
-		return wrong(stream, err, in_object ? "',' or '}' must stand here"
-						    : "',' or ']' must stand here");
+		return wrong(stream, err,
+			     in_object ? "',' or '}' must stand here"
+				       : "',' or ']' must stand here");
 	stream->depth--;
 	stream->state = JSONSTREAM_AFTER;
 	return 0;
@@ -202,8 +203,8 @@ static int in_container(struct jsonstream *stream, unsigned char byte, struct er
 		return after_value(stream, byte, err);
 	}
 	if (byte != '"')
-		return wrong(stream, err, is_first ? "a key or '}' must stand here"
-						   : "a key must stand here");
+		return wrong(stream, err,
+			     is_first ? "a key or '}' must stand here" : "a key must stand here");
 	begin_string(stream, true);
 	return 0;
 }

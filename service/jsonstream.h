@@ -14,23 +14,23 @@ enum { JSONSTREAM_DEPTH_LIMIT = 64 };
 
 /* What may come next. */
 enum jsonstream_state {
-	JSONSTREAM_VALUE,       /* a value */
-	JSONSTREAM_FIRST_ITEM,  /* a value or ']' */
-	JSONSTREAM_FIRST_KEY,   /* a key or '}' */
-	JSONSTREAM_KEY,         /* a key */
-	JSONSTREAM_COLON,       /* ':' */
-	JSONSTREAM_AFTER,       /* ',' or the end of the container; at the top: white space */
-	JSONSTREAM_STRING,      /* inside a string */
-	JSONSTREAM_ESCAPE,      /* behind '\' */
-	JSONSTREAM_HEX,         /* hex digits of \uXXXX */
-	JSONSTREAM_LITERAL,     /* inside true, false, null */
-	JSONSTREAM_MINUS,       /* behind '-' */
-	JSONSTREAM_ZERO,        /* behind a leading 0 */
-	JSONSTREAM_INTEGER,     /* in the digits before the point */
-	JSONSTREAM_POINT,       /* behind the point */
-	JSONSTREAM_FRACTION,    /* in the digits behind it */
-	JSONSTREAM_EXPONENT,    /* behind 'e' */
-	JSONSTREAM_SIGN,        /* behind the exponent's sign */
+	JSONSTREAM_VALUE,      /* a value */
+	JSONSTREAM_FIRST_ITEM, /* a value or ']' */
+	JSONSTREAM_FIRST_KEY,  /* a key or '}' */
+	JSONSTREAM_KEY,        /* a key */
+	JSONSTREAM_COLON,      /* ':' */
+	JSONSTREAM_AFTER,      /* ',' or the end of the container; at the top: white space */
+	JSONSTREAM_STRING,     /* inside a string */
+	JSONSTREAM_ESCAPE,     /* behind '\' */
+	JSONSTREAM_HEX,        /* hex digits of \uXXXX */
+	JSONSTREAM_LITERAL,    /* inside true, false, null */
+	JSONSTREAM_MINUS,      /* behind '-' */
+	JSONSTREAM_ZERO,       /* behind a leading 0 */
+	JSONSTREAM_INTEGER,    /* in the digits before the point */
+	JSONSTREAM_POINT,      /* behind the point */
+	JSONSTREAM_FRACTION,   /* in the digits behind it */
+	JSONSTREAM_EXPONENT,   /* behind 'e' */
+	JSONSTREAM_SIGN,       /* behind the exponent's sign */
 	JSONSTREAM_EXPONENT_DIGITS,
 };
 

@@ -55,15 +55,17 @@ int listen_parse(const char *text, struct listen_address *address, struct error 
 static int explain(const char *text, int os_errno, struct error *err)
 {
 	if (os_errno == EADDRINUSE)
-		return error_set(err, ERR_BUSY,
-				 "listen on %s: the address is in use: stop the program that uses "
-				 "it, or choose another port with --listen (port 0 takes a free one)",
-				 text);
+		return error_set(
+		    err, ERR_BUSY,
+		    "listen on %s: the address is in use: stop the program that uses "
+		    "it, or choose another port with --listen (port 0 takes a free one)",
+		    text);
 	if (os_errno == EADDRNOTAVAIL)
-		return error_set(err, ERR_SYSTEM,
-				 "listen on %s: this machine has no such address: 0.0.0.0 means all "
-				 "of its addresses",
-				 text);
+		return error_set(
+		    err, ERR_SYSTEM,
+		    "listen on %s: this machine has no such address: 0.0.0.0 means all "
+		    "of its addresses",
+		    text);
 	if (os_errno == EACCES)
 		return error_set(err, ERR_SYSTEM,
 				 "listen on %s: not allowed: ports below 1024 need a privilege; "
@@ -91,8 +93,8 @@ int listen_open(const char *text, int *fd, uint16_t *port, struct error *err)
 	int rc = listen_parse(text, &address, err);
 	if (rc < 0)
 		return rc;
-	int made = socket(address.socket.any.sa_family,
-			  SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int made =
+	    socket(address.socket.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (made < 0)
 		return error_set_errno(err, errno, "listen on %s", text);
 	if (bind_and_listen(made, &address, port) < 0) {

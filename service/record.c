@@ -33,8 +33,8 @@ static void write_url(struct buf *out, const char *key, const char *base_url, co
 	buf_release(&url);
 }
 
-void record_write(struct buf *out, const struct command *command,
-		  const struct command_texts *texts, const char *base_url)
+void record_write(struct buf *out, const struct command *command, const struct command_texts *texts,
+		  const char *base_url)
 {
 	struct span none = {"{}", 2};
 	out_open(out, NULL, '{');
@@ -123,10 +123,12 @@ static void describe(const struct command_change *change, struct buf *reason)
 		(void)buf_append_str(reason, ": nobody took it before expiresAt");
 		break;
 	case EVENT_EXPIRED_LOST:
-		(void)buf_append_str(reason, ": the lease ran out after expiresAt, without an answer");
+		(void)buf_append_str(reason,
+				     ": the lease ran out after expiresAt, without an answer");
 		break;
 	case EVENT_ATTEMPTS_ENDED:
-		(void)buf_printf(reason, ": no answer after %u attempts", (unsigned)change->attempt);
+		(void)buf_printf(reason, ": no answer after %u attempts",
+				 (unsigned)change->attempt);
 		break;
 	case EVENT_PURGED:
 		(void)buf_append_str(reason, ": the queue was purged");
@@ -180,7 +182,7 @@ int receipt_read(const char *text, char command_id[UUID_TEXT_SIZE], uint8_t rece
 {
 	size_t length = strlen(text);
 	const char *hex = text + UUID_TEXT_SIZE;
-	if (length != RECEIPT_TEXT_SIZE - 2 || text[UUID_TEXT_SIZE - 1] != '.' ||
+	if (length != RECEIPT_TEXT_SIZE - 1 || text[UUID_TEXT_SIZE - 1] != '.' ||
 	    strspn(hex, hex_digits) != 2 * RECEIPT_SIZE)
 		return error_set(err, ERR_INVALID, "is no receipt of this service");
 	for (size_t i = 0; i < RECEIPT_SIZE; i++) {

@@ -13,8 +13,8 @@ enum {
 };
 
 /* base_url: see request_base_url(). Failures stay in out. */
-void record_write(struct buf *out, const struct command *command,
-		  const struct command_texts *texts, const char *base_url);
+void record_write(struct buf *out, const struct command *command, const struct command_texts *texts,
+		  const char *base_url);
 void history_write(struct buf *out, const struct command *command);
 void delivery_write(struct buf *out, const struct store *store, const struct command *command,
 		    const struct command_texts *texts, const char *base_url);

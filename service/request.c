@@ -97,8 +97,9 @@ void request_fail(struct request *request, unsigned status, const char *format, 
 void request_fail_store(struct request *request, const struct error *err)
 {
 	service_note_storage(request->service, err);
-	request_fail(request, MHD_HTTP_SERVICE_UNAVAILABLE,
-		     "the service cannot use its storage now, nothing was changed: try again later");
+	request_fail(
+	    request, MHD_HTTP_SERVICE_UNAVAILABLE,
+	    "the service cannot use its storage now, nothing was changed: try again later");
 }
 
 void request_unanswer(struct request *request)
@@ -129,7 +130,7 @@ static bool is_host(const char *text)
 
 int request_base_url(const struct request *request, struct buf *out, struct error *err)
 {
-	const struct settings *settings = request->service->settings;
+	const struct service_settings *settings = request->service->settings;
 	const char *host = request_header(request, MHD_HTTP_HEADER_HOST);
 	if (settings->public_url)
 		return buf_append_str(out, settings->public_url);

@@ -45,7 +45,7 @@ struct request {
 	enum request_phase phase;
 	const struct route *route;
 	char method[8];
-	char *target; /* as it came, without the query */
+	char *target;                         /* as it came, without the query */
 	char *segments[REQUEST_SEGMENTS_MAX]; /* of the path, decoded */
 	size_t segment_count;
 	const char *parameters[REQUEST_PARAMETERS_MAX]; /* those that the route names */

@@ -25,13 +25,13 @@ struct route {
 void route_find(struct request *request);
 
 /* The handlers, by file. */
-void on_healthz(struct request *request);     /* routes.c */
+void on_healthz(struct request *request);      /* routes.c */
 void on_command_post(struct request *request); /* create.c */
 void on_command_get(struct request *request);  /* requestor.c */
 void on_history(struct request *request);
 void on_actions(struct request *request);
 void on_purge(struct request *request);
-void on_search(struct request *request); /* list.c */
+void on_search(struct request *request);       /* list.c */
 void on_response_get(struct request *request); /* download.c */
 void on_body_get(struct request *request);
 void on_receive(struct request *request); /* receive.c */

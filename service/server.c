@@ -19,8 +19,8 @@
 enum {
 	CONNECTION_MEMORY = 32 * 1024, /* of libmicrohttpd: headers, and a piece of a body */
 	CONNECTIONS_MAX = 16384,
-	FILES_BESIDE = 64,        /* descriptors for other things than connections */
-	SILENCE_SECONDS = 60,     /* a connection that sends and takes nothing is closed */
+	FILES_BESIDE = 64,              /* descriptors for other things than connections */
+	SILENCE_SECONDS = 60,           /* a connection that sends and takes nothing is closed */
 	DISCARD_MAX = 16 * 1024 * 1024, /* of a refused body, so that the client reads why */
 	BODIES_MAX = 256 * 1024 * 1024, /* bodies in memory at a time, all together */
 	SLOW_AFTER_MS = 20 * 1000,      /* from then on a body must come with at least … */
@@ -101,8 +101,8 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 	(void)context;
 	if (!request)
 		return;
-	bool was_sent = code == MHD_REQUEST_TERMINATED_COMPLETED_OK &&
-			request->phase == REQUEST_ANSWERING;
+	bool was_sent =
+	    code == MHD_REQUEST_TERMINATED_COMPLETED_OK && request->phase == REQUEST_ANSWERING;
 	log_request(request, request->status, was_sent);
 	request_free(request, was_sent);
 	*con_cls = NULL;
@@ -210,10 +210,9 @@ static void refuse_size(struct request *request)
 	if (route->max_body == 0)
 		request_fail(request, MHD_HTTP_CONTENT_TOO_LARGE, "this call takes no body");
 	else
-		request_fail(request, MHD_HTTP_CONTENT_TOO_LARGE,
-			     "%s must not be larger than %zu bytes",
-			     route->body_name ? route->body_name : "the body of this call",
-			     route->max_body);
+		request_fail(
+		    request, MHD_HTTP_CONTENT_TOO_LARGE, "%s must not be larger than %zu bytes",
+		    route->body_name ? route->body_name : "the body of this call", route->max_body);
 }
 
 /* Everything that can be said before the body comes. */
@@ -240,8 +239,7 @@ static bool is_answered_early(const struct request *request)
 {
 	return request->response && announced_bytes(request) > 0 &&
 	       (request_header(request, MHD_HTTP_HEADER_EXPECT) ||
-		(announced_bytes(request) > DISCARD_MAX &&
-		 announced_bytes(request) != UINT64_MAX));
+		(announced_bytes(request) > DISCARD_MAX && announced_bytes(request) != UINT64_MAX));
 }
 
 static bool is_too_slow(const struct request *request)
@@ -286,7 +284,8 @@ static enum MHD_Result receive(struct request *request, const char *bytes, size_
 
 static void on_delay_over(struct alarm_entry *entry)
 {
-	struct request *request = (struct request *)((char *)entry - offsetof(struct request, alarm));
+	struct request *request =
+	    (struct request *)((char *)entry - offsetof(struct request, alarm));
 	request_wake(request);
 }
 
@@ -325,9 +324,9 @@ static enum MHD_Result run(struct request *request)
 	return send_answer(request);
 }
 
-static enum MHD_Result on_access(void *context, struct MHD_Connection *connection,
-				 const char *url, const char *method, const char *version,
-				 const char *data, size_t *size, void **con_cls)
+static enum MHD_Result on_access(void *context, struct MHD_Connection *connection, const char *url,
+				 const char *method, const char *version, const char *data,
+				 size_t *size, void **con_cls)
 {
 	struct request *request = *con_cls;
 	(void)context;
@@ -511,7 +510,7 @@ static int watch(struct server *server, struct error *err)
 
 int server_open(struct server *server, struct service *service, struct error *err)
 {
-	const struct settings *settings = service->settings;
+	const struct service_settings *settings = service->settings;
 	*server = (struct server){.service = service, .listen_fd = -1};
 	TAILQ_INIT(&server->requests);
 	TAILQ_INIT(&server->held);

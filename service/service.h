@@ -13,7 +13,7 @@
 #include <uv.h>
 
 struct service {
-	const struct settings *settings;
+	const struct service_settings *settings;
 	struct store *store;
 	uv_loop_t loop;
 	struct alarms alarms;
@@ -21,15 +21,16 @@ struct service {
 	struct guard guard;
 	struct waiters waiters;
 	uv_signal_t signals[2];
-	struct alarm_entry due;    /* lives and leases that end */
-	struct alarm_entry forget; /* ended commands that are too old */
+	struct alarm_entry due;      /* lives and leases that end */
+	struct alarm_entry forget;   /* ended commands that are too old */
 	struct alarm_entry patience; /* stopping: requests under way have until then */
+	bool has_old_answers;        /* files of commands that were forgotten */
 	bool is_storage_failing;
 	int64_t storage_noted_ms;
 };
 
 /* Serves until a signal; the exit status. */
-int service_run(const struct settings *settings, bool is_dev);
+int service_run(const struct service_settings *settings, bool is_dev);
 
 /* A failure of the store, or none (err NULL). Logs when it begins, once a minute while it
  * lasts, and when it is over. */

@@ -9,11 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct settings {
+struct service_settings {
 	char *db;
 	char *listen;
-	char *port_file;  /* NULL: none */
-	char *tls_cert;   /* both or none */
+	char *port_file; /* NULL: none */
+	char *tls_cert;  /* both or none */
 	char *tls_key;
 	char *public_url; /* without a '/' at its end; NULL: what the request's Host says */
 	int64_t min_ttl_seconds;
@@ -24,11 +24,11 @@ struct settings {
 	int log_format; /* 0 auto, 1 text, 2 json */
 };
 
-/* Takes the flags out of argv. In every case settings_release() may be called after it.
+/* Takes the flags out of argv. In every case service_settings_release() may be called after it.
  * only_db: the settings of the `token` verbs, which need the database alone. */
-void settings_load(struct settings *settings, bool only_db, int *argc, char **argv,
-		   struct problems *problems);
-void settings_release(struct settings *settings);
-void settings_help(bool only_db, struct buf *out);
+void service_settings_load(struct service_settings *settings, bool only_db, int *argc, char **argv,
+			   struct problems *problems);
+void service_settings_release(struct service_settings *settings);
+void service_settings_help(bool only_db, struct buf *out);
 
 #endif

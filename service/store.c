@@ -168,8 +168,9 @@ static int put_url_secret(struct store *store, struct error *err)
 static int create(struct store *store, struct error *err)
 {
 	char numbers[96];
-	(void)snprintf(numbers, sizeof numbers, "PRAGMA application_id = %d; PRAGMA user_version = %d",
-		       APPLICATION_ID, FORMAT);
+	(void)snprintf(numbers, sizeof numbers,
+		       "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
+		       FORMAT);
 	int rc = execute(store, store_schema, err);
 	if (rc == 0)
 		rc = put_url_secret(store, err);

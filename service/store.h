@@ -176,8 +176,8 @@ struct command_new {
 	const uint8_t *key_digest; /* SHA256_SIZE bytes: what the key was used for */
 };
 /* What a member of metadata is called and what it says, as a search compares it. */
-NODISCARD int metadata_texts(struct span key, struct span value, struct buf *name,
-			     struct buf *text, struct error *err);
+NODISCARD int metadata_texts(struct span key, struct span value, struct buf *name, struct buf *text,
+			     struct error *err);
 NODISCARD int store_command_add(struct store *store, struct command *command,
 				const struct command_new *new_, struct error *err);
 /* The command that a key stands for, not older than 24 hours. ERR_NOT_FOUND: none. */
@@ -229,10 +229,10 @@ NODISCARD int store_run_due(struct store *store, int64_t now_ms, int64_t max_att
 			    int64_t *next_ms, struct error *err);
 /* When something is due first; 0: nothing. */
 NODISCARD int store_next_due(struct store *store, int64_t *next_ms, struct error *err);
-/* Forgets at most max terminal commands that changed before cutoff_ms; files (room for max)
- * gets the seqs of those with an answer in a file. *count is 0 when nothing is left to do. */
+/* Forgets at most max terminal commands that changed before cutoff_ms. *count is 0 when
+ * nothing is left to do; *has_files is set (never cleared) when one had an answer in a file. */
 NODISCARD int store_forget(struct store *store, int64_t now_ms, int64_t cutoff_ms, size_t max,
-			   int64_t *files, size_t *file_count, size_t *count, struct error *err);
+			   bool *has_files, size_t *count, struct error *err);
 
 /* ---- Search */
 

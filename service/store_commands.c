@@ -16,11 +16,10 @@ enum {
 /* ---- Statuses */
 
 static const char *const names[STATUS_COUNT] = {
-    [STATUS_CREATED] = "CREATED",   [STATUS_PENDING] = "PENDING",
-    [STATUS_PROCESSING] = "PROCESSING", [STATUS_SUCCESS] = "SUCCESS",
-    [STATUS_FAILURE] = "FAILURE",   [STATUS_REJECTED] = "REJECTED",
-    [STATUS_EXPIRED] = "EXPIRED",   [STATUS_PURGED] = "PURGED",
-    [STATUS_ERROR] = "ERROR",       [STATUS_UNSENT] = "UNSENT",
+    [STATUS_CREATED] = "CREATED", [STATUS_PENDING] = "PENDING", [STATUS_PROCESSING] = "PROCESSING",
+    [STATUS_SUCCESS] = "SUCCESS", [STATUS_FAILURE] = "FAILURE", [STATUS_REJECTED] = "REJECTED",
+    [STATUS_EXPIRED] = "EXPIRED", [STATUS_PURGED] = "PURGED",   [STATUS_ERROR] = "ERROR",
+    [STATUS_UNSENT] = "UNSENT",
 };
 
 const char *status_name(enum command_status status)
@@ -46,10 +45,10 @@ bool status_is_terminal(enum command_status status)
 static void write_id(int64_t seq, uint64_t salt, char id[UUID_TEXT_SIZE])
 {
 	uint64_t time_ms = (uint64_t)seq >> SEQ_BITS;
-	(void)snprintf(id, UUID_TEXT_SIZE, "%08" PRIx64 "-%04" PRIx64 "-7%03" PRIx64 "-%04" PRIx64
-		       "-%012" PRIx64,
-		       time_ms >> 16, time_ms & 0xFFFF, (uint64_t)seq & 0xFFF,
-		       0x8000 | salt >> 48, salt & 0xFFFFFFFFFFFF);
+	(void)snprintf(id, UUID_TEXT_SIZE,
+		       "%08" PRIx64 "-%04" PRIx64 "-7%03" PRIx64 "-%04" PRIx64 "-%012" PRIx64,
+		       time_ms >> 16, time_ms & 0xFFFF, (uint64_t)seq & 0xFFF, 0x8000 | salt >> 48,
+		       salt & 0xFFFFFFFFFFFF);
 }
 
 static bool is_uuid(const char *id)
@@ -67,8 +66,8 @@ static uint64_t hex_digits(const char *text, size_t count)
 	uint64_t number = 0;
 	for (size_t i = 0; i < count; i++) {
 		char digit = text[i];
-		unsigned value = digit <= '9' ? (unsigned)(digit - '0')
-					      : (unsigned)((digit | 0x20) - 'a' + 10);
+		unsigned value =
+		    digit <= '9' ? (unsigned)(digit - '0') : (unsigned)((digit | 0x20) - 'a' + 10);
 		number = number << 4 | value;
 	}
 	return number;
@@ -103,8 +102,8 @@ int store_bucket(struct store *store, const struct command *command, int64_t *bu
 		 struct error *err)
 {
 	for (int attempt = 0; attempt < 2; attempt++) {
-		sqlite3_stmt *find = store_statement(
-		    store, attempt == 0 ? SQL_BUCKET_FIND : SQL_BUCKET_ADD, err);
+		sqlite3_stmt *find =
+		    store_statement(store, attempt == 0 ? SQL_BUCKET_FIND : SQL_BUCKET_ADD, err);
 		if (!find)
 			return ERR_SYSTEM;
 		(void)sqlite3_bind_text(find, 1, command->org, -1, SQLITE_STATIC);
@@ -112,8 +111,8 @@ int store_bucket(struct store *store, const struct command *command, int64_t *bu
 		(void)sqlite3_bind_int(find, 3, (int)command->status);
 		(void)sqlite3_bind_text(find, 4, command->action, -1, SQLITE_STATIC);
 		int rc = store_step(store, find, "sort a command in", err);
-		*bucket = rc > 0 ? sqlite3_column_int64(find, 0)
-				 : sqlite3_last_insert_rowid(store->db);
+		*bucket =
+		    rc > 0 ? sqlite3_column_int64(find, 0) : sqlite3_last_insert_rowid(store->db);
 		(void)sqlite3_reset(find); /* the failure is known already */
 		if (rc != 0)
 			return rc < 0 ? rc : 0;
@@ -212,8 +211,8 @@ int store_command_find(struct store *store, const char *org, const char *id,
 	int rc = seq > 0 ? store_command_get(store, seq, command, err) : ERR_NOT_FOUND;
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
-	bool is_same = rc == 0 && strcasecmp(command->id, id) == 0 &&
-		       (!org || strcmp(command->org, org) == 0);
+	bool is_same =
+	    rc == 0 && strcasecmp(command->id, id) == 0 && (!org || strcmp(command->org, org) == 0);
 	if (is_same)
 		return 0;
 	return error_set(err, ERR_NOT_FOUND, "Command with ID %s not found", id);

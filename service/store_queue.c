@@ -345,8 +345,7 @@ static int forget_one(struct store *store, int64_t seq, struct error *err)
 struct forgetting {
 	int64_t cutoff_ms;
 	size_t max;
-	int64_t *files;
-	size_t file_count;
+	bool has_files;
 	struct numbers seqs;
 };
 
@@ -362,8 +361,7 @@ static int find_forgettable(struct store *store, struct forgetting *forgetting, 
 	int rc;
 	while ((rc = store_step(store, find, "find old commands", err)) > 0) {
 		numbers_add(&forgetting->seqs, sqlite3_column_int64(find, 0));
-		if (sqlite3_column_int(find, 1) == RESPONSE_FILE)
-			forgetting->files[forgetting->file_count++] = sqlite3_column_int64(find, 0);
+		forgetting->has_files |= sqlite3_column_int(find, 1) == RESPONSE_FILE;
 	}
 	(void)sqlite3_reset(find); /* the failure is known already */
 	return rc;
@@ -413,16 +411,16 @@ static int forget_keys(struct store *store, int64_t now_ms, size_t max, size_t *
 	return rc;
 }
 
-int store_forget(struct store *store, int64_t now_ms, int64_t cutoff_ms, size_t max, int64_t *files,
-		 size_t *file_count, size_t *count, struct error *err)
+int store_forget(struct store *store, int64_t now_ms, int64_t cutoff_ms, size_t max,
+		 bool *has_files, size_t *count, struct error *err)
 {
-	struct forgetting forgetting = {.cutoff_ms = cutoff_ms, .max = max, .files = files};
+	struct forgetting forgetting = {.cutoff_ms = cutoff_ms, .max = max};
 	int rc = find_in_buckets(store, &forgetting, err);
 	if (rc == 0 && forgetting.seqs.count > 0)
 		rc = store_write(store, err);
 	for (size_t i = 0; rc == 0 && i < forgetting.seqs.count; i++)
 		rc = forget_one(store, forgetting.seqs.items[i], err);
-	*file_count = forgetting.file_count;
+	*has_files |= forgetting.has_files;
 	*count = forgetting.seqs.count;
 	free(forgetting.seqs.items);
 	if (rc == 0)

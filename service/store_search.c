@@ -72,8 +72,8 @@ static void add_bucket(struct searching *searching, int64_t number, const char *
 {
 	size_t count = searching->bucket_count;
 	if ((count & (count - 1)) == 0) /* a power of two is full */
-		searching->buckets =
-		    mem_realloc_array(searching->buckets, count ? 2 * count : 1, sizeof(struct bucket));
+		searching->buckets = mem_realloc_array(searching->buckets, count ? 2 * count : 1,
+						       sizeof(struct bucket));
 	searching->buckets[count] = (struct bucket){
 	    .number = number,
 	    .label = mem_strdup(label),
@@ -130,7 +130,8 @@ static void rank_buckets(struct searching *searching)
 		qsort(searching->buckets, count, sizeof *searching->buckets, compare_labels);
 	size_t rank = 0;
 	for (size_t i = 0; i < count; i++) {
-		if (i > 0 && compare_labels(&searching->buckets[i - 1], &searching->buckets[i]) != 0)
+		if (i > 0 &&
+		    compare_labels(&searching->buckets[i - 1], &searching->buckets[i]) != 0)
 			rank++;
 		searching->buckets[i].rank = rank;
 	}
@@ -238,7 +239,8 @@ static int prepare(struct searching *searching, const struct buf *sql, sqlite3_s
 	int rc = buf_check(sql, "search", err);
 	if (rc < 0)
 		return rc;
-	if (sqlite3_prepare_v2(searching->store->db, buf_str(sql), -1, statement, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(searching->store->db, buf_str(sql), -1, statement, NULL) !=
+	    SQLITE_OK)
 		return store_fail(searching->store, "search", err);
 	bind_filters(searching, *statement);
 	return 0;
@@ -259,8 +261,8 @@ static int prepare_next(struct searching *searching, struct error *err)
 		(void)buf_printf(&sql, " AND (c.%s, c.seq) %s (?2, ?3)", column,
 				 search->is_ascending ? ">" : "<");
 	append_filters(search, -1, -1, &sql);
-	(void)buf_printf(&sql, " ORDER BY c.%s %s, c.seq %s LIMIT %zu", column, direction, direction,
-			 searching->piece);
+	(void)buf_printf(&sql, " ORDER BY c.%s %s, c.seq %s LIMIT %zu", column, direction,
+			 direction, searching->piece);
 	int rc = prepare(searching, &sql, &searching->next, err);
 	buf_release(&sql);
 	return rc;
@@ -542,8 +544,7 @@ int store_search(struct store *store, const struct search *search, int64_t *seqs
 }
 
 int store_actions(struct store *store, const char *org,
-		  void (*each)(void *context, const char *action), void *context,
-		  struct error *err)
+		  void (*each)(void *context, const char *action), void *context, struct error *err)
 {
 	sqlite3_stmt *all = store_statement(store, SQL_ACTIONS, err);
 	if (!all)

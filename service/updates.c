@@ -1,12 +1,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "service/answers.h"
 #include "service/calls.h"
 #include "service/jsonout.h"
 #include "service/record.h"
 #include "service/routes.h"
 #include "service/service.h"
+#include "service/spool.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ static void on_end(struct request_state *state, bool was_sent)
 		int rc = store_command_find(store, NULL, updating->taken[i], &command, NULL);
 		if (rc == 0 && status_is_terminal(command.status) &&
 		    command.response == RESPONSE_INLINE)
-			answer_remove(store, updating->taken[i]);
+			spool_remove(store, updating->taken[i]);
 	}
 	buf_release(&updating->out);
 	free(updating->taken);
@@ -127,9 +127,8 @@ static int accept_processing(const struct update *update, const struct command *
 			 "again");
 }
 
-static int end_with(struct updating *updating, const struct update *update,
-		    struct command *command, enum command_response response, struct span body,
-		    struct error *err)
+static int end_with(struct updating *updating, const struct update *update, struct command *command,
+		    enum command_response response, struct span body, struct error *err)
 {
 	bool is_current = update->has_receipt && receipt_is(command, update->receipt);
 	int rc = store_command_end(updating->request->service->store, command, update->status,
@@ -140,8 +139,8 @@ static int end_with(struct updating *updating, const struct update *update,
 
 static void note_taken(struct updating *updating, const char *id)
 {
-	updating->taken = mem_realloc_array(updating->taken, updating->taken_count + 1,
-					    sizeof *updating->taken);
+	updating->taken =
+	    mem_realloc_array(updating->taken, updating->taken_count + 1, sizeof *updating->taken);
 	memcpy(updating->taken[updating->taken_count++], id, UUID_TEXT_SIZE);
 }
 
@@ -153,7 +152,7 @@ static int end_with_upload(struct updating *updating, const struct update *updat
 	struct buf text = BUF_INIT(RESPONSE_INLINE_MAX);
 	uint64_t size = 0;
 	int fd = -1;
-	int rc = answer_open(store, command->id, &fd, &size, err);
+	int rc = spool_open(store, command->id, &fd, &size, err);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND
 			   ? error_set(err, ERR_INVALID,
@@ -162,7 +161,7 @@ static int end_with_upload(struct updating *updating, const struct update *updat
 	(void)close(fd); /* only looked at */
 	if (size > RESPONSE_INLINE_MAX)
 		return end_with(updating, update, command, RESPONSE_FILE, (struct span){0}, err);
-	char *path = answer_path(store, command->id);
+	char *path = spool_path(store, command->id);
 	rc = file_read(path, &text, err);
 	free(path);
 	if (rc == 0) {
@@ -211,7 +210,9 @@ static int update_one(struct updating *updating, struct span object, struct erro
 	out_span(&updating->out, "commandId",
 		 span_is_object(object) ? span_member(object, "commandId") : (struct span){0});
 	out_text(&updating->out, "result",
-		 rc > 0 ? "accepted" : rc == 0 ? "duplicate" : "conflict");
+		 rc > 0    ? "accepted"
+		 : rc == 0 ? "duplicate"
+			   : "conflict");
 	if (rc < 0)
 		out_text(&updating->out, "reason", err->message);
 	out_close(&updating->out, '}');
@@ -251,7 +252,7 @@ void on_status(struct request *request)
 	updating->state.end = on_end;
 	updating->request = request;
 	updating->now_ms = clock_now_ms();
-	updating->out = BUF_INIT(1024 * 1024 * 1024);
+	updating->out = BUF_INIT(128 * 1024 * 1024);
 	request->state = &updating->state;
 	if (update_all(updating, updates, &err) < 0)
 		request_fail_store(request, &err);

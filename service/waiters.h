@@ -32,10 +32,10 @@ TAILQ_HEAD(queue_list, queue);
 TAILQ_HEAD(ended_list, ended);
 
 struct waiters {
-	struct queue *queues;       /* uthash */
-	struct queue_list ready;    /* something came for somebody who waits */
-	struct ended *commands;     /* uthash */
-	struct ended_list woken;    /* ended in this turn, and somebody waits */
+	struct queue *queues;    /* uthash */
+	struct queue_list ready; /* something came for somebody who waits */
+	struct ended *commands;  /* uthash */
+	struct ended_list woken; /* ended in this turn, and somebody waits */
 };
 
 void waiters_init(struct waiters *waiters);

@@ -12,12 +12,13 @@ sleeps for a guessed time: the port file appears once connections are accepted.
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
 import time
 
-import pytest
+from service_client import Agent, Requestor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -185,22 +186,25 @@ def service_run(*words, env=None, timeout=60, build_dir=None):
                           timeout=timeout, env=clean)
 
 
-@pytest.fixture
-def service_factory(tmp_path):
-    """Makes services (not started yet) that are stopped when the test ends."""
-    made = []
-
-    def make(*args, **options):
-        service = CommandService(None, options.pop("db", None), *args, **options)
-        made.append(service)
-        return service
-
-    yield make
-    for service in made:
-        service.close()
+REPORT = re.compile(r"ERROR: \w+Sanitizer|runtime error: |^==\d+== ", re.MULTILINE)
 
 
-@pytest.fixture
-def service(service_factory):
-    """A running service of the test's own with an empty database."""
-    return service_factory().start()
+class Site:
+    """A running service with one organisation's tokens, for tests that only want to talk."""
+
+    def __init__(self, service, org="acme", agent="agent-1"):
+        self.service = service
+        self.url = service.url
+        self.org = org
+        self.agent_id = agent
+        self.requestor_token = service.create_token("requestor", org)
+        self.agent_token = service.create_token("agent", org, agent)
+        self.requestor = Requestor(self.url, self.requestor_token, org)
+        self.agent = Agent(self.url, self.agent_token, org, agent)
+
+    def new_requestor(self, **options):
+        """On a connection of its own."""
+        return Requestor(self.url, self.requestor_token, self.org, **options)
+
+    def new_agent(self, **options):
+        return Agent(self.url, self.agent_token, self.org, self.agent_id, **options)

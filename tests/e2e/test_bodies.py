@@ -62,6 +62,11 @@ def test_a_raw_body_of_one_mebibyte_arrives_whole_and_without_expect(requestor, 
     assert not [value for name, value in request.headers if name.lower() == "expect"]
 
 
+def test_a_raw_body_of_5_mebibytes_arrives_whole(requestor, raw):
+    content = "0123456789abcdé\n" * (5 * 1024 * 1024 // 17)
+    assert request_with(requestor, raw, raw_body(content)).body == content.encode()
+
+
 @pytest.mark.parametrize("value", [
     {"b": 1, "a": [1.5, 9007199254740993, 18446744073709551615, True, False, None], "": {}},
     [], {}, [[[]]], {"text": AWKWARD}, {"z": 1, "y": 2, "x": 3}])

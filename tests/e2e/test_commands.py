@@ -99,6 +99,38 @@ def test_a_status_message_has_the_fields_of_the_contract(sender, raw):
         assert earlier["status"] == "PROCESSING" and "body" not in earlier
 
 
+STRANGE = {
+    "nested deeply": "[" * 60 + "]" * 60, "nested too deeply": "[" * 5000 + "]" * 5000,
+    "a large number": "123456789012345678901234567890", "a huge number": "1e999",
+    "half a character": '"\\ud800"', "a NUL": '"\\u0000"', "a repeated key": '{"a": 1, "a": 2}'}
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_no_strange_command_blocks_the_ones_behind_it(site, raw, strange):
+    requestor = site.start().requestor
+    url = raw.url()
+    command = json.dumps({"targetId": requestor.target_id, "action": PLAIN,
+                          "expiresAt": timestamp(600), "payload": {"strange": 0, **get(url)}})
+    body = command.replace('"strange": 0', f'"strange": {STRANGE[strange]}').encode()
+    status, record = requestor.call("POST", "/v1/commands", body)
+    if status == 200:
+        assert requestor.wait(record["id"], 10)["status"] in ("SUCCESS", "REJECTED")
+    else:
+        assert status == 400, record
+    assert answered(requestor.send(get(raw.url(text("next")))))["body"] == "next"
+
+
+@pytest.mark.timing
+def test_a_command_that_expires_while_it_waits_for_its_place_is_never_executed(
+        fake, fake_agent, raw):
+    fake_agent(MAX_IN_FLIGHT_PER_HOST=1, DRAIN_SECONDS=0)
+    slow, late = raw.url(Hang()), raw.url()
+    fake.give(get(slow, timeout=1500))
+    raw.wait_for(slow)
+    assert_refused(fake.send(get(late), expiresAt=timestamp(1)), "EXPIRED")
+    assert raw.requests(late) == []
+
+
 # -- referenced bodies --------------------------------------------------------------
 
 def refer(sender, path, status=200, document=b""):

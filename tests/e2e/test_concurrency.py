@@ -134,7 +134,7 @@ def test_no_more_commands_than_allowed_are_under_way_in_all(site, raw, other_raw
 @pytest.mark.parametrize("settings", [
     {}, {"MAX_IN_FLIGHT_PER_HOST": 2, "MAX_IN_FLIGHT": 8}], ids=["defaults", "small limits"])
 def test_a_target_that_never_answers_does_not_delay_the_others(site, raw, other_raw, settings):
-    requestor = site.start(**settings).requestor
+    requestor = site.start(DRAIN_SECONDS=0, **settings).requestor
     dead, fine = raw.url(Hang()), other_raw.url(text("quick"))
     answered(requestor.send(get(fine)))
     ids = [requestor.submit(get(dead, timeout=4000))["id"]

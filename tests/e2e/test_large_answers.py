@@ -14,8 +14,8 @@ MIB = 1024 * 1024
 
 
 def content_of(size):
-    line = b'{"row": "%08d", "text": "Zo\xc3\xab"}\n'
-    return b"".join(line % number for number in range(size // 36 + 1))[:size]
+    rows = b"".join(b'{"row": "%08d"}\n' % number for number in range(size // 20 + 1))
+    return (b"Zo\xc3\xab\n" + rows)[:size]
 
 
 def stored(requestor, url):

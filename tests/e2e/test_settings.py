@@ -186,9 +186,9 @@ def test_no_verb_prints_a_secret_whatever_happens(tmp_path):
 
 def wait_seconds(fake, words, **env):
     agent = Agent(fake.settings(**env), words).start()
-    fake.wait_for_receives(1)
+    call = fake.first_long_poll()
     agent.stop()
-    return fake.calls_to("receive")[0].body["waitSeconds"]
+    return call.body["waitSeconds"]
 
 
 @pytest.mark.parametrize("flag, env, file, expected", [

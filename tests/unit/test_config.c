@@ -306,7 +306,7 @@ Test(config, a_text_is_one_line_of_utf8_without_white_space_around)
 Test(config, a_url_must_be_absolute_http)
 {
 	static const char *const wrong[] = {"ftp://example.com", "example.com", "http://",
-					    "http://a b", "http://a:99999"};
+					    "http://a/b c", "http://a:99999"};
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
 		setenv("T_URL", wrong[i], 1);
 		load();

@@ -229,19 +229,29 @@ Test(json, white_space_around_a_value_is_no_part_of_it)
 	json_object_put(value);
 }
 
-Test(json, integers_beyond_64_bits_are_refused_not_saturated)
+Test(json, integers_beyond_64_bits_are_kept_as_they_were_written)
 {
-	static const char *const texts[] = {"18446744073709551616", "[-9223372036854775809]",
-					    "99999999999999999999"};
+	static const char *const texts[] = {
+	    "18446744073709551616", "[-9223372036854775809]",
+	    "{\"a\":[99999999999999999999,1,{\"b\":-123456789012345678901234567890}]}"};
 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-		struct json_object *value = NULL;
-		struct error err = {0};
+		struct json_object *value = parsed(texts[i]);
 
-		cr_assert_eq(json_parse(texts[i], strlen(texts[i]), &value, &err), ERR_SYNTAX);
-		cr_assert_not_null(strstr(err.message, "beyond 64 bits"));
-		cr_assert_null(value);
+		assert_written(value, texts[i]);
+		json_object_put(value);
 	}
+}
+
+Test(json, a_wide_integer_is_a_number_out_of_range)
+{
+	struct json_object *value = parsed("{\"n\":18446744073709551616}");
+	int64_t number = 7;
+	struct error err;
+
+	cr_assert_eq(json_get_int64(value, "n", 0, INT64_MAX, &number, &err), ERR_INVALID);
+	cr_assert_eq(number, 7);
+	json_object_put(value);
 }
 
 Test(json, of_a_repeated_key_the_last_one_counts)

@@ -37,6 +37,7 @@ Test(str, a_cut_never_splits_a_character)
 	cr_assert_eq(str_cut("é", 2, 1), 0);
 	cr_assert_eq(str_cut("\x80\x80\x80\x80\x80\x80", 6, 5), 5,
 		     "what is no UTF-8 is cut anywhere");
+	cr_assert_eq(str_cut("a\x80\x80\x80\x80\x80\x80", 7, 6), 6);
 	cr_assert_eq(str_cut("", 0, 0), 0);
 }
 

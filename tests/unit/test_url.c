@@ -108,6 +108,7 @@ Test(url, steps_in_the_path_are_taken_however_they_are_written)
 	assert_text("http://h/a/%2e%2E/%61", "http://h/a");
 	assert_text("http://h/../../a", "http://h/a");
 	assert_text("http://h?x=/../%2e%2e", "http://h/?x=/../%2e%2e");
+	assert_text("http://h/%%2e%zz/a%", "http://h/%25.%25zz/a%25");
 	assert_text("http://h/%252e%252e/a", "http://h/%252e%252e/a");
 }
 
@@ -115,6 +116,8 @@ Test(url, hosts_in_other_notations_are_the_host_they_mean)
 {
 	assert_text("http://0x7f.1/", "http://127.0.0.1/");
 	assert_text("http://2130706433/", "http://127.0.0.1/");
+	assert_text("http://0x7f%2e1/", "http://127.0.0.1/");
+	assert_text("http://%30x7f.1./", "http://127.0.0.1/");
 	assert_text("http://0177.0.0.01./", "http://127.0.0.1/");
 	assert_text("http://127.0.0.1./", "http://127.0.0.1/");
 	assert_text("http://１２７。０.０.１/", "http://127.0.0.1/");
@@ -183,6 +186,11 @@ Test(url, hosts_that_readers_understand_differently_are_refused)
 	assert_refused("http://a b/", "");
 	assert_refused("http://a%2fb/", "");
 	assert_refused("http://\xff/", "");
+	assert_refused("http://a%7f/", "hostname");
+	assert_refused("http://a%01/", "hostname");
+	assert_refused("http://a%2541/", "hostname");
+	assert_refused("http://a%25/", "hostname");
+	assert_refused("http://a+b/", "hostname");
 	assert_refused("http://[::1/", "");
 	assert_refused("http://[1:2]/", "");
 	assert_refused("http://[fe80::1%25eth0]/", "zone");

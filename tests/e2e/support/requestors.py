@@ -28,9 +28,11 @@ class Requestor:
 
     def call(self, method, path, body=None, headers=None):
         """One HTTP exchange with the service: (status, parsed JSON or bytes)."""
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
         connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
         try:
-            connection.request(method, path, body=None if body is None else json.dumps(body), headers={
+            connection.request(method, path, body, headers={
                 "x-org-slug": self.org, "ts-auth-token": self.token,
                 "Content-Type": "application/json", **(headers or {})})
             answer = connection.getresponse()
@@ -49,10 +51,11 @@ class Requestor:
         assert status == 200, record
         return record
 
-    def wait(self, command_id):
+    def wait(self, command_id, seconds=120):
         """The record once its status is terminal."""
-        for _ in range(6):
-            status, record = self.call("GET", f"/v1/commands/{command_id}?wait=20")
+        step = min(seconds, 20)
+        for _ in range(seconds // step):
+            status, record = self.call("GET", f"/v1/commands/{command_id}?wait={step}")
             assert status == 200, record
             if record["status"] in TERMINAL:
                 return record

@@ -1,4 +1,4 @@
-#include "service/answers.h"
+#include "service/spool.h"
 
 #include "base/mem.h"
 
@@ -13,13 +13,13 @@
 #define SUFFIX      ".json"
 #define PART_SUFFIX ".part"
 
-char *answer_path(const struct store *store, const char *command_id)
+char *spool_path(const struct store *store, const char *command_id)
 {
 	return mem_printf("%s/%s" SUFFIX, store_folder(store), command_id);
 }
 
-int answer_create(const struct store *store, const char *command_id, int *fd, char **path,
-		  struct error *err)
+int spool_create(const struct store *store, const char *command_id, int *fd, char **path,
+		 struct error *err)
 {
 	char unique[UUID_TEXT_SIZE];
 	random_uuid(unique);
@@ -35,11 +35,11 @@ int answer_create(const struct store *store, const char *command_id, int *fd, ch
 	return 0;
 }
 
-int answer_open(const struct store *store, const char *command_id, int *fd, uint64_t *size,
-		struct error *err)
+int spool_open(const struct store *store, const char *command_id, int *fd, uint64_t *size,
+	       struct error *err)
 {
 	struct stat info;
-	char *path = answer_path(store, command_id);
+	char *path = spool_path(store, command_id);
 	int opened = open(path, O_RDONLY | O_CLOEXEC);
 	int rc = 0;
 	if (opened < 0 && errno == ENOENT)
@@ -57,9 +57,9 @@ int answer_open(const struct store *store, const char *command_id, int *fd, uint
 	return 0;
 }
 
-void answer_remove(const struct store *store, const char *command_id)
+void spool_remove(const struct store *store, const char *command_id)
 {
-	char *path = answer_path(store, command_id);
+	char *path = spool_path(store, command_id);
 	(void)unlink(path); /* what is left is removed at the next start */
 	free(path);
 }
@@ -71,7 +71,7 @@ static bool has_suffix(const char *name, const char *suffix)
 }
 
 /* Only names that this service makes are looked at. */
-static bool is_left_over(struct store *store, const char *name)
+static bool is_left_over(struct store *store, const char *name, bool is_start)
 {
 	char id[UUID_TEXT_SIZE];
 	struct command command;
@@ -82,23 +82,23 @@ static bool is_left_over(struct store *store, const char *name)
 	if (command_seq(id) == 0)
 		return false;
 	if (has_suffix(name, PART_SUFFIX))
-		return true;
+		return is_start;
 	if (!has_suffix(name, SUFFIX))
 		return false;
 	int rc = store_command_find(store, NULL, id, &command, NULL);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND;
-	return status_is_terminal(command.status) && command.response != RESPONSE_FILE;
+	return is_start && status_is_terminal(command.status) && command.response != RESPONSE_FILE;
 }
 
-void answers_clean(struct store *store)
+void spool_clean(struct store *store, bool is_start)
 {
 	DIR *folder = opendir(store_folder(store));
 	if (!folder)
 		return; /* store_open() has looked after it */
 	struct dirent *entry;
 	while ((entry = readdir(folder))) {
-		if (is_left_over(store, entry->d_name))
+		if (is_left_over(store, entry->d_name, is_start))
 			(void)unlinkat(dirfd(folder), entry->d_name, 0); /* or next time */
 	}
 	(void)closedir(folder); /* only read from */

@@ -1,0 +1,32 @@
+/* Takes content encodings (RFC 9110, 8.4) off a body while it arrives: gzip, deflate, br and
+ * zstd, also several on top of each other. libcurl could do it, but would not notice a
+ * stream that ends early, and could not leave an encoding that it does not know as it is. */
+#ifndef AGENT_HTTP_DECODE_H
+#define AGENT_HTTP_DECODE_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What is offered to a peer, in Accept-Encoding. */
+#define HTTP_DECODE_ACCEPTED "gzip, deflate, br, zstd"
+
+/* Gets the decoded bytes; a negative code ends the decoding and is handed on. */
+typedef int http_decode_output(void *context, const void *bytes, size_t size);
+
+struct http_decoder;
+
+/* For the value of a Content-Encoding header. NULL when there is nothing to take off, or
+ * when it names an encoding that is not known: the body is then to be left as it is. */
+struct http_decoder *http_decoder_new(const char *encodings, http_decode_output *output,
+				      void *context);
+void http_decoder_free(struct http_decoder *decoder);
+
+/* ERR_SYNTAX: the bytes are not what the header said. */
+NODISCARD int http_decoder_write(struct http_decoder *decoder, const void *bytes, size_t size,
+				 struct error *err);
+/* No more bytes come. ERR_SYNTAX: the stream is not complete. */
+NODISCARD int http_decoder_finish(struct http_decoder *decoder, struct error *err);
+
+#endif
