@@ -99,13 +99,16 @@ $(B)/obj/%.o: %.c Makefile
 $(B)/obj/tests/%.o: CFLAGS += -Wno-shadow -Wno-conversion -Wno-sign-conversion \
 	-Wno-missing-prototypes -Wno-cast-qual -Wno-format-nonliteral
 
+# A third of the analyser's default, in a third of the time (2 s for the largest file).
+ANALYZER_BUDGET := -Xclang -analyzer-config -Xclang max-nodes=75000
 $(B)/tidy/%.ok: TIDY_FLAGS := -include scripts/lib/clang-tidy.h
 $(B)/tidy/base/error.ok: TIDY_FLAGS :=
 # Linting is incremental like compiling: a file is looked at again when it, a header of it
 # (through its object) or the list of checks has changed.
 $(B)/tidy/%.ok: %.c $(B)/obj/%.o .clang-tidy
 	@mkdir -p $(@D)
-	@clang-tidy --quiet $< -- $(CPPFLAGS) -std=c17 $(TIDY_FLAGS) 2>$@.log || { cat $@.log >&2; exit 1; }
+	@clang-tidy --quiet $< -- $(CPPFLAGS) -std=c17 $(ANALYZER_BUDGET) $(TIDY_FLAGS) 2>$@.log || \
+		{ cat $@.log >&2; exit 1; }
 	@touch $@
 
 OBJECTS := $(BASE) $(CRYPTO) $(CONFIG) $(AGENT) $(SERVICE) $(call objects,$(wildcard */main.c))

@@ -286,18 +286,18 @@ static int agent_open(struct agent *agent, struct error *err)
 	    .on_lost = on_lost,
 	};
 	if ((agent->loop = loop_new(err)) == NULL)
-		return err->code;
+		return ERR_SYSTEM;
 	loop_on_stop_signal(agent->loop, on_stop_signal, agent);
 	agent->client = http_client_new(agent->loop, settings->ca_file,
 					(size_t)settings->max_in_flight + 16, err);
 	if (agent->client == NULL)
-		return err->code;
+		return ERR_SYSTEM;
 	agent->transport = transport_http_new(agent->client, settings, &events, err);
 	if (agent->transport == NULL)
-		return err->code;
+		return ERR_SYSTEM;
 	agent->relay = relay_new(agent->loop, agent->client, settings, on_command_end, agent, err);
 	if (agent->relay == NULL)
-		return err->code;
+		return ERR_SYSTEM;
 	agent->outbox = outbox_new(agent->loop, agent->client, agent->transport, on_settled, agent);
 	agent->poll = (struct loop_task){.run = poll, .context = agent};
 	agent->poll_backoff.what = "polling for commands";

@@ -25,6 +25,8 @@ static bool mentions(const char *detail, const char *word)
 	return strcasestr(detail, word) != NULL;
 }
 
+/* libcurl keeps the errno of an earlier use of its handle: it is only right where a connect
+ * has just failed. */
 static void explain_connect(const struct http_attempt *attempt, struct http_response *response)
 {
 	const char *code;
@@ -97,7 +99,7 @@ static void explain_receive(const struct http_attempt *attempt, struct http_resp
 
 static void explain_send(const struct http_attempt *attempt, struct http_response *response)
 {
-	if (attempt->os_errno == ECONNRESET)
+	if (mentions(attempt->detail, "reset by peer"))
 		fail(response, "ECONNRESET", "write ECONNRESET");
 	else
 		fail(response, "EPIPE", "write EPIPE");
@@ -139,7 +141,7 @@ void http_failure_explain(const struct http_attempt *attempt, struct http_respon
 	case CURLE_SSL_ISSUER_ERROR:
 	case CURLE_PROXY:
 		/* A peer that hangs up within the handshake is no TLS problem of ours to name. */
-		if (attempt->os_errno == ECONNRESET || mentions(detail, "connection reset"))
+		if (mentions(detail, "reset by peer"))
 			fail(response, "ECONNRESET", "read ECONNRESET");
 		else
 			fail(response, "EPROTO", "%s", detail);

@@ -53,7 +53,7 @@ static int unknown_verb(const char *name)
 int main(int argc, char **argv)
 {
 	/* A peer that closes a connection while we write is an error value, not a signal. */
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 			 strcmp(argv[1], "help") == 0))
 		return print_help(stdout);

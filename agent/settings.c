@@ -8,10 +8,10 @@
 #include "crypto/key.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #define DEFAULT_FILE "/etc/relay-agent/relay.yaml"
 
@@ -343,9 +343,15 @@ static char *find_file(int *argc, char **argv, struct problems *problems)
 	return found.path;
 }
 
+enum { DEFAULT_TIMEOUT_MS = 10000 };
+
 /* Rules between settings. A number that was refused is 0 and reported already. */
-static void check_together(const struct settings *settings, struct problems *problems)
+static void check_together(struct settings *settings, struct problems *problems)
 {
+	/* Whoever lowers the maximum alone means the default too. */
+	if (settings->max_timeout_ms > 0 && settings->request_timeout_ms == DEFAULT_TIMEOUT_MS &&
+	    settings->max_timeout_ms < DEFAULT_TIMEOUT_MS)
+		settings->request_timeout_ms = settings->max_timeout_ms;
 	if (settings->max_timeout_ms > 0 && settings->request_timeout_ms > settings->max_timeout_ms)
 		problems_add(problems,
 			     "REQUEST_TIMEOUT_MS (relay.request_timeout_ms: %" PRId64

@@ -39,16 +39,16 @@ static int check_characters(const char *text, struct error *err)
 
 	for (; *c; c++) {
 		if ((unsigned char)*c < 0x20 || *c == 0x7F)
-			return error_set(err, ERR_INVALID, "URL: holds a control character");
+			return error_set(err, ERR_INVALID, "holds a control character");
 	}
 	if (c - text > TEXT_MAX)
-		return error_set(err, ERR_INVALID, "URL: longer than %d bytes", TEXT_MAX);
+		return error_set(err, ERR_INVALID, "longer than %d bytes", TEXT_MAX);
 	return 0;
 }
 
 static int scheme_error(const char *text, size_t length, struct error *err)
 {
-	return error_set(err, ERR_INVALID, "URL: the scheme must be http or https, is %.*s",
+	return error_set(err, ERR_INVALID, "the scheme must be http or https, is %.*s",
 			 length > SCHEME_MAX ? SCHEME_MAX : (int)length, text);
 }
 
@@ -62,14 +62,14 @@ static int check_beginning(const char *text, struct error *err)
 		return scheme_error(text, length, err);
 	if (!is_http(text, length))
 		return error_set(err, ERR_INVALID,
-				 "URL: not absolute, must begin with http:// or https://");
+				 "not absolute, must begin with http:// or https://");
 	if (!str_has_prefix(behind, "://"))
-		return error_set(err, ERR_INVALID, "URL: \"//\" is missing behind the scheme");
+		return error_set(err, ERR_INVALID, "\"//\" is missing behind the scheme");
 	if (behind[3] == '\0' || strchr("/?#", behind[3]))
-		return error_set(err, ERR_INVALID, "URL: has no host");
+		return error_set(err, ERR_INVALID, "has no host");
 	/* Browsers take a backslash for a slash, curl does not: one of them would be fooled. */
 	if (memchr(behind + 3, '\\', strcspn(behind + 3, "/?#")))
-		return error_set(err, ERR_INVALID, "URL: a backslash before the path");
+		return error_set(err, ERR_INVALID, "a backslash before the path");
 	return 0;
 }
 
@@ -150,16 +150,16 @@ static void append_prepared(struct buf *out, const char *text)
 static int curl_error(CURLUcode code, struct error *err)
 {
 	if (code == CURLUE_OUT_OF_MEMORY)
-		return error_set(err, ERR_MEMORY, "URL: out of memory");
+		return error_set(err, ERR_MEMORY, "out of memory");
 	if (code == CURLUE_NO_HOST)
-		return error_set(err, ERR_INVALID, "URL: has no host");
+		return error_set(err, ERR_INVALID, "has no host");
 	if (code == CURLUE_BAD_PORT_NUMBER)
-		return error_set(err, ERR_INVALID, "URL: the port must be from 1 to 65535");
-	return error_set(err, ERR_INVALID, "URL: %s", curl_url_strerror(code));
+		return error_set(err, ERR_INVALID, "the port must be from 1 to 65535");
+	return error_set(err, ERR_INVALID, "%s", curl_url_strerror(code));
 }
 
 /* A copy of one part in memory of our own; NULL when the URL has none of it. */
-static CURLUcode get_part(CURLU *handle, CURLUPart part, unsigned int flags, char **out)
+static CURLUcode get_optional(CURLU *handle, CURLUPart part, unsigned int flags, char **out)
 {
 	char *text = NULL;
 	CURLUcode code = curl_url_get(handle, part, &text, flags);
@@ -170,6 +170,14 @@ static CURLUcode get_part(CURLU *handle, CURLUPart part, unsigned int flags, cha
 		*out = text ? mem_strdup(text) : NULL;
 	curl_free(text);
 	return code;
+}
+
+/* A part without which there is no URL: *out is set on CURLUE_OK. */
+static CURLUcode get_part(CURLU *handle, CURLUPart part, unsigned int flags, char **out)
+{
+	CURLUcode code = get_optional(handle, part, flags, out);
+
+	return code == CURLUE_OK && !*out ? CURLUE_OUT_OF_MEMORY : code;
 }
 
 static bool is_ascii(const char *text)
@@ -265,7 +273,7 @@ static int refuse_zone(CURLU *handle, struct error *err)
 
 	curl_free(zone);
 	if (code == CURLUE_OK)
-		return error_set(err, ERR_INVALID, "URL: an IPv6 address with a zone");
+		return error_set(err, ERR_INVALID, "an IPv6 address with a zone");
 	return 0;
 }
 
@@ -304,8 +312,9 @@ static int take_apart(CURLU *handle, struct url *url, struct error *err)
 {
 	CURLUcode code;
 
-	if ((code = get_part(handle, CURLUPART_USER, CURLU_URLDECODE, &url->user)) != CURLUE_OK ||
-	    (code = get_part(handle, CURLUPART_PASSWORD, CURLU_URLDECODE, &url->password)) !=
+	if ((code = get_optional(handle, CURLUPART_USER, CURLU_URLDECODE, &url->user)) !=
+		CURLUE_OK ||
+	    (code = get_optional(handle, CURLUPART_PASSWORD, CURLU_URLDECODE, &url->password)) !=
 		CURLUE_OK ||
 	    (code = curl_url_set(handle, CURLUPART_USER, NULL, 0)) != CURLUE_OK ||
 	    (code = curl_url_set(handle, CURLUPART_PASSWORD, NULL, 0)) != CURLUE_OK ||
@@ -319,7 +328,7 @@ static int take_apart(CURLU *handle, struct url *url, struct error *err)
 	str_lower(url->host);
 	if ((code = curl_url_set(handle, CURLUPART_HOST, url->host, 0)) != CURLUE_OK ||
 	    (code = get_part(handle, CURLUPART_PATH, 0, &url->path)) != CURLUE_OK ||
-	    (code = get_part(handle, CURLUPART_QUERY, 0, &url->query)) != CURLUE_OK ||
+	    (code = get_optional(handle, CURLUPART_QUERY, 0, &url->query)) != CURLUE_OK ||
 	    (code = get_part(handle, CURLUPART_URL, CURLU_NO_DEFAULT_PORT, &url->text)) !=
 		CURLUE_OK)
 		return curl_error(code, err);
@@ -337,7 +346,7 @@ static int parse_prepared(const char *text, struct url *parts, struct error *err
 	int code;
 
 	if (!handle)
-		return error_set(err, ERR_MEMORY, "URL: out of memory");
+		return error_set(err, ERR_MEMORY, "out of memory");
 	verdict = curl_url_set(handle, CURLUPART_URL, text, 0);
 	if (verdict == CURLUE_OK)
 		verdict = use_ascii_host(handle);
@@ -390,7 +399,7 @@ static int join(const struct url *base, const char *reference, char **joined, st
 	CURLUcode code;
 
 	if (!handle)
-		return error_set(err, ERR_MEMORY, "URL: out of memory");
+		return error_set(err, ERR_MEMORY, "out of memory");
 	code = curl_url_set(handle, CURLUPART_URL, base->text, 0);
 	if (code == CURLUE_OK)
 		code = curl_url_set(handle, CURLUPART_URL, reference, 0);

@@ -78,7 +78,6 @@ static int run_check(const struct setting *setting, const char *text, size_t siz
 /* The parser says more exactly what is wrong than "must be an absolute URL" would. */
 static int check_url(const struct setting *setting, const char *text, struct error *err)
 {
-	static const char prefix[] = "URL: ";
 	struct url url;
 	struct error fault = {0};
 	if (strchr(text, ' ')) /* url_parse would quietly encode it */
@@ -87,10 +86,8 @@ static int check_url(const struct setting *setting, const char *text, struct err
 		url_release(&url);
 		return 0;
 	}
-	const char *said = fault.message;
-	said += str_has_prefix(said, prefix) ? strlen(prefix) : 0;
 	char *reason =
-	    mem_printf("%s%s%s", said, setting->example ? "; right is, for example, " : "",
+	    mem_printf("%s%s%s", fault.message, setting->example ? "; right is, for example, " : "",
 		       setting->example ? setting->example : "");
 	int rc = refuse(setting, text, reason, err);
 	free(reason);

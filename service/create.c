@@ -15,9 +15,18 @@ enum {
 	KEY_MAX = 255,
 };
 
+/* Members of the request. */
+enum member { TARGET, ACTION, EXPIRY, PAYLOAD, DELIVERY, METADATA, MEMBER_COUNT };
+static const char *const member_names[] = {
+    [TARGET] = "targetId", [ACTION] = "action",     [EXPIRY] = "expiresAt",
+    [PAYLOAD] = "payload", [METADATA] = "metadata", [DELIVERY] = "payloadDelivery",
+    [MEMBER_COUNT] = NULL,
+};
+
 /* A new command, from its JSON to its row. */
 struct creating {
 	struct request *request;
+	struct span members[MEMBER_COUNT];
 	struct command command;
 	struct command_new parts;
 	struct metadata_pair pairs[METADATA_PAIRS_MAX];
@@ -25,11 +34,11 @@ struct creating {
 	struct problems problems;
 };
 
-static void read_name(struct creating *creating, struct span object, const char *key, char *text,
-		      size_t size)
+static void read_name(struct creating *creating, enum member member, char *text, size_t size)
 {
 	struct error err;
-	struct span value = span_member(object, key);
+	const char *key = member_names[member];
+	struct span value = creating->members[member];
 	if (!value.text)
 		problems_add(&creating->problems, "%s is missing", key);
 	else if (span_text(value, text, size, &err) < 0)
@@ -38,7 +47,7 @@ static void read_name(struct creating *creating, struct span object, const char 
 		problems_add(&creating->problems, "%s must not be empty", key);
 }
 
-static void read_expiry(struct creating *creating, struct span object)
+static void read_expiry(struct creating *creating)
 {
 	char text[64] = "";
 	char now[CLOCK_TEXT_SIZE];
@@ -46,7 +55,7 @@ static void read_expiry(struct creating *creating, struct span object)
 	size_t problems = creating->problems.count;
 	int64_t now_ms = clock_now_ms();
 	int64_t ttl_seconds = creating->request->service->settings->min_ttl_seconds;
-	read_name(creating, object, "expiresAt", text, sizeof text);
+	read_name(creating, EXPIRY, text, sizeof text);
 	if (creating->problems.count > problems)
 		return;
 	if (clock_parse(text, &creating->command.expires_ms, &err) < 0) {
@@ -61,9 +70,9 @@ static void read_expiry(struct creating *creating, struct span object)
 			     ttl_seconds, now);
 }
 
-static void read_payload(struct creating *creating, struct span object)
+static void read_payload(struct creating *creating)
 {
-	struct span payload = span_member(object, "payload");
+	struct span payload = creating->members[PAYLOAD];
 	if (!payload.text)
 		problems_add(&creating->problems, "payload is missing");
 	else if (span_depth(payload) > PAYLOAD_DEPTH_MAX)
@@ -72,10 +81,10 @@ static void read_payload(struct creating *creating, struct span object)
 	creating->parts.payload = payload;
 }
 
-static void read_delivery(struct creating *creating, struct span object)
+static void read_delivery(struct creating *creating)
 {
 	char text[16] = "embedded";
-	struct span value = span_member(object, "payloadDelivery");
+	struct span value = creating->members[DELIVERY];
 	bool is_text = span_is_null(value) || span_text(value, text, sizeof text, NULL) == 0;
 	if (is_text && strcmp(text, "referenced") == 0)
 		creating->command.delivery = DELIVERY_REFERENCED;
@@ -107,10 +116,10 @@ static void add_pair(struct creating *creating, struct span key, struct span val
 	buf_release(&text);
 }
 
-static void read_metadata(struct creating *creating, struct span object)
+static void read_metadata(struct creating *creating)
 {
 	struct span key, value;
-	struct span metadata = span_member(object, "metadata");
+	struct span metadata = creating->members[METADATA];
 	size_t problems = creating->problems.count;
 	if (span_is_null(metadata))
 		return;
@@ -165,12 +174,13 @@ static int read_all(struct creating *creating)
 	struct command *command = &creating->command;
 	if (call_object(creating->request, &object) < 0)
 		return ERR_INVALID;
-	read_name(creating, object, "targetId", command->target, sizeof command->target);
-	read_name(creating, object, "action", command->action, sizeof command->action);
-	read_expiry(creating, object);
-	read_payload(creating, object);
-	read_delivery(creating, object);
-	read_metadata(creating, object);
+	span_members(object, member_names, creating->members);
+	read_name(creating, TARGET, command->target, sizeof command->target);
+	read_name(creating, ACTION, command->action, sizeof command->action);
+	read_expiry(creating);
+	read_payload(creating);
+	read_delivery(creating);
+	read_metadata(creating);
 	read_key(creating);
 	return call_check(creating->request, &creating->problems);
 }

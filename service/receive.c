@@ -25,6 +25,7 @@ struct receiving {
 	struct buf base_url;
 	struct command *commands; /* that the answer holds */
 	size_t count;
+	bool has_more; /* in the queue */
 };
 
 /* What was not sent whole cannot have been acted upon: it goes to the next one at once. */
@@ -95,17 +96,21 @@ static size_t serve(struct receiving *receiving)
 	struct service *service = request->service;
 	struct error err;
 	int64_t now_ms = clock_now_ms();
-	int64_t lease_ms = receiving->lease_seconds * 1000;
-	int rc = store_receive(service->store, request->token.org, request->token.agent, now_ms,
-			       lease_ms, (size_t)receiving->max, ANSWER_BYTES_MAX,
-			       &receiving->commands, &receiving->count, &err);
+	struct receive_limits limits = {
+	    .lease_ms = receiving->lease_seconds * 1000,
+	    .max = (size_t)receiving->max,
+	    .max_bytes = ANSWER_BYTES_MAX,
+	};
+	int rc =
+	    store_receive(service->store, request->token.org, request->token.agent, now_ms, &limits,
+			  &receiving->commands, &receiving->count, &receiving->has_more, &err);
 	if (rc < 0) {
 		request_fail_store(request, &err);
 		return 1;
 	}
 	if (receiving->count == 0)
 		return 0;
-	service_note_due(service, now_ms + lease_ms);
+	service_note_due(service, now_ms + limits.lease_ms);
 	answer(receiving);
 	return receiving->count;
 }
@@ -140,11 +145,11 @@ static void serve_waiting(struct service *service, struct queue_waiter *waiter)
 		return;
 	}
 	if (serve(receiving) == 0) {
-		queue_wait(&service->waiters, waiter, org, agent);
+		queue_wait_again(&service->waiters, waiter, org, agent);
 		return;
 	}
-	if (receiving->count > 0)
-		waiters_on_pending(&service->waiters, org, agent); /* more may be left */
+	if (receiving->has_more)
+		waiters_on_pending(&service->waiters, org, agent);
 	if (store_in_turn(service->store))
 		request_hold(request);
 	else

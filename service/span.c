@@ -60,13 +60,20 @@ const char *span_kind(struct span value)
 	}
 }
 
-/* Behind the string that begins at text. */
+/* Behind the string that begins at text: at the first quote with an even number of
+ * backslashes before it. There is one, because the text is JSON. */
 static const char *skip_string(const char *text)
 {
-	text++;
-	while (*text != '"')
-		text += *text == '\\' ? 2 : 1;
-	return text + 1;
+	const char *begin = text + 1;
+	const char *quote = begin;
+	for (;; quote++) {
+		quote = rawmemchr(quote, '"');
+		const char *slash = quote;
+		while (slash > begin && slash[-1] == '\\')
+			slash--;
+		if ((quote - slash) % 2 == 0)
+			return quote + 1;
+	}
 }
 
 static const char *skip_container(const char *text, const char *end, size_t *deepest)
@@ -151,15 +158,25 @@ static bool key_is(struct span key, const char *name)
 	return span_text(key, decoded, sizeof decoded, NULL) == 0 && strcmp(decoded, name) == 0;
 }
 
-struct span span_member(struct span object, const char *name)
+void span_members(struct span object, const char *const *names, struct span *values)
 {
-	struct span found = {NULL, 0};
 	struct span key, value;
 	struct span_cursor cursor = span_begin(object);
+	for (size_t i = 0; names[i]; i++)
+		values[i] = (struct span){NULL, 0};
 	while (span_next(&cursor, &key, &value)) {
-		if (key_is(key, name))
-			found = value;
+		for (size_t i = 0; names[i]; i++) {
+			if (key_is(key, names[i]))
+				values[i] = value;
+		}
 	}
+}
+
+struct span span_member(struct span object, const char *name)
+{
+	const char *const names[] = {name, NULL};
+	struct span found;
+	span_members(object, names, &found);
 	return found;
 }
 

@@ -42,8 +42,10 @@ struct span_cursor {
 struct span_cursor span_begin(struct span container);
 bool span_next(struct span_cursor *cursor, struct span *key, struct span *value);
 
-/* The member of that name; the last one where it is repeated, none where it is absent. */
-struct span span_member(struct span object, const char *key);
+/* The members of these names (NULL-terminated) in one pass; the last one where a name is
+ * repeated, none where it is absent. values has as many places as there are names. */
+void span_members(struct span object, const char *const *names, struct span *values);
+struct span span_member(struct span object, const char *name);
 
 /* Appends what a JSON string says, escapes resolved. Not a string: ERR_INVALID. */
 NODISCARD int span_decode(struct span string, struct buf *out, struct error *err);

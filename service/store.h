@@ -202,11 +202,18 @@ NODISCARD int store_texts_begin(struct store *store, int64_t seq, struct command
 				struct error *err);
 void store_texts_end(struct store *store);
 
+/* What an agent may get at once. */
+struct receive_limits {
+	int64_t lease_ms;
+	size_t max;       /* commands */
+	size_t max_bytes; /* of payload; one command always goes */
+};
 /* The oldest pending commands of a queue become PROCESSING with a lease and a new receipt
- * each; at most max, and no more than one once max_bytes of payload are reached. */
+ * each. has_more: the limits may have left some. The caller frees *commands. */
 NODISCARD int store_receive(struct store *store, const char *org, const char *target,
-			    int64_t now_ms, int64_t lease_ms, size_t max, size_t max_bytes,
-			    struct command **commands, size_t *count, struct error *err);
+			    int64_t now_ms, const struct receive_limits *limits,
+			    struct command **commands, size_t *count, bool *has_more,
+			    struct error *err);
 /* Takes a delivery back of which the agent cannot have got all: as if it had not been. */
 NODISCARD int store_undeliver(struct store *store, const struct command *delivered, int64_t now_ms,
 			      struct error *err);

@@ -89,8 +89,7 @@ static int deliver(struct store *store, struct command *command, int64_t now_ms,
 
 struct receiving {
 	int64_t now_ms;
-	int64_t lease_ms;
-	size_t max_bytes;
+	const struct receive_limits *limits;
 	size_t bytes;
 	struct command *commands;
 	size_t count;
@@ -109,41 +108,44 @@ static int receive_one(struct store *store, struct receiving *receiving, int64_t
 		return store_command_change(store, command, STATUS_EXPIRED, EVENT_EXPIRED_WAITING,
 					    receiving->now_ms, 0, err);
 	size_t bytes = command->delivery == DELIVERY_EMBEDDED ? command->payload_size : 0;
-	if (receiving->count > 0 && bytes > receiving->max_bytes - receiving->bytes) {
+	if (receiving->count > 0 && receiving->bytes + bytes > receiving->limits->max_bytes) {
 		receiving->is_full = true;
 		return 0;
 	}
-	rc = deliver(store, command, receiving->now_ms, receiving->lease_ms, err);
+	rc = deliver(store, command, receiving->now_ms, receiving->limits->lease_ms, err);
 	if (rc < 0)
 		return rc;
-	receiving->bytes += bytes < receiving->max_bytes - receiving->bytes
-				? bytes
-				: receiving->max_bytes - receiving->bytes;
+	receiving->bytes += bytes;
 	receiving->count++;
 	return 0;
 }
 
-int store_receive(struct store *store, const char *org, const char *target, int64_t now_ms,
-		  int64_t lease_ms, size_t max, size_t max_bytes, struct command **commands,
-		  size_t *count, struct error *err)
+static int receive_all(struct store *store, struct receiving *receiving, const char *org,
+		       const char *target, struct error *err)
 {
-	struct receiving receiving = {
-	    .now_ms = now_ms,
-	    .lease_ms = lease_ms,
-	    .max_bytes = max_bytes,
-	};
+	size_t max = receiving->limits->max;
 	struct numbers seqs = {0};
 	int rc;
 	/* Again where all that was found had expired: younger ones may wait behind them. */
 	do {
 		seqs.count = 0;
 		rc = oldest_pending(store, org, target, max, &seqs, err);
-		if (rc == 0 && seqs.count > 0 && !receiving.commands)
-			receiving.commands = mem_calloc(max, sizeof *receiving.commands);
-		for (size_t i = 0; rc == 0 && i < seqs.count && !receiving.is_full; i++)
-			rc = receive_one(store, &receiving, seqs.items[i], err);
-	} while (rc == 0 && seqs.count > 0 && receiving.count == 0);
+		if (rc == 0 && seqs.count > 0 && !receiving->commands)
+			receiving->commands = mem_calloc(max, sizeof *receiving->commands);
+		for (size_t i = 0; rc == 0 && i < seqs.count && !receiving->is_full; i++)
+			rc = receive_one(store, receiving, seqs.items[i], err);
+	} while (rc == 0 && seqs.count > 0 && receiving->count == 0);
 	free(seqs.items);
+	receiving->is_full |= seqs.count == max;
+	return rc;
+}
+
+int store_receive(struct store *store, const char *org, const char *target, int64_t now_ms,
+		  const struct receive_limits *limits, struct command **commands, size_t *count,
+		  bool *has_more, struct error *err)
+{
+	struct receiving receiving = {.now_ms = now_ms, .limits = limits};
+	int rc = receive_all(store, &receiving, org, target, err);
 	if (rc < 0 || receiving.count == 0) {
 		free(receiving.commands);
 		receiving.commands = NULL;
@@ -152,6 +154,7 @@ int store_receive(struct store *store, const char *org, const char *target, int6
 		return rc;
 	*commands = receiving.commands;
 	*count = receiving.count;
+	*has_more = receiving.is_full;
 	return 0;
 }
 

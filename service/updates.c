@@ -94,20 +94,23 @@ static int read_delivery(struct span value, struct update *update, struct error 
 
 static int read_update(struct span object, struct update *update, struct error *err)
 {
+	static const char *const names[] = {
+	    "commandId", "receipt", "status", "responseBodyDelivery", "body", NULL};
+	struct span values[5];
 	*update = (struct update){0};
 	if (!span_is_object(object))
 		return error_set(err, ERR_INVALID, "an update must be an object, not %s",
 				 span_kind(object));
-	int rc = span_text(span_member(object, "commandId"), update->command_id,
-			   sizeof update->command_id, err);
+	span_members(object, names, values);
+	int rc = span_text(values[0], update->command_id, sizeof update->command_id, err);
 	if (rc < 0)
 		return error_prefix(err, "commandId");
-	rc = read_receipt(span_member(object, "receipt"), update, err);
+	rc = read_receipt(values[1], update, err);
 	if (rc == 0)
-		rc = read_status(span_member(object, "status"), update, err);
+		rc = read_status(values[2], update, err);
 	if (rc == 0)
-		rc = read_delivery(span_member(object, "responseBodyDelivery"), update, err);
-	update->body = span_member(object, "body");
+		rc = read_delivery(values[3], update, err);
+	update->body = values[4];
 	if (rc == 0 && span_depth(update->body) > PAYLOAD_DEPTH_MAX)
 		rc = error_set(err, ERR_LIMIT, "body is nested deeper than %d levels",
 			       PAYLOAD_DEPTH_MAX);

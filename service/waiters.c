@@ -45,19 +45,31 @@ static struct queue *find_queue(struct waiters *waiters, const char *org, const 
 	return queue;
 }
 
-void queue_wait(struct waiters *waiters, struct queue_waiter *waiter, const char *org,
-		const char *target)
+static struct queue *find_or_add_queue(struct waiters *waiters, const char *org, const char *target)
 {
 	char name[sizeof((struct queue *)0)->name];
 	struct queue *queue = find_queue(waiters, org, target, name);
-	if (!queue) {
-		queue = mem_new(struct queue);
-		memcpy(queue->name, name, sizeof name);
-		TAILQ_INIT(&queue->waiters);
-		HASH_ADD_STR(waiters->queues, name, queue);
-	}
-	waiter->queue = queue;
-	TAILQ_INSERT_TAIL(&queue->waiters, waiter, link);
+	if (queue)
+		return queue;
+	queue = mem_new(struct queue);
+	memcpy(queue->name, name, sizeof name);
+	TAILQ_INIT(&queue->waiters);
+	HASH_ADD_STR(waiters->queues, name, queue);
+	return queue;
+}
+
+void queue_wait(struct waiters *waiters, struct queue_waiter *waiter, const char *org,
+		const char *target)
+{
+	waiter->queue = find_or_add_queue(waiters, org, target);
+	TAILQ_INSERT_TAIL(&waiter->queue->waiters, waiter, link);
+}
+
+void queue_wait_again(struct waiters *waiters, struct queue_waiter *waiter, const char *org,
+		      const char *target)
+{
+	waiter->queue = find_or_add_queue(waiters, org, target);
+	TAILQ_INSERT_HEAD(&waiter->queue->waiters, waiter, link);
 }
 
 void queue_leave(struct waiters *waiters, struct queue_waiter *waiter)

@@ -43,6 +43,9 @@ void waiters_init(struct waiters *waiters);
 /* Adds at the end: who waits longest is served first. */
 void queue_wait(struct waiters *waiters, struct queue_waiter *waiter, const char *org,
 		const char *target);
+/* Puts one back that queue_next() gave, to where it was. */
+void queue_wait_again(struct waiters *waiters, struct queue_waiter *waiter, const char *org,
+		      const char *target);
 void queue_leave(struct waiters *waiters, struct queue_waiter *waiter);
 void end_wait(struct waiters *waiters, struct end_waiter *waiter, int64_t seq);
 void end_leave(struct waiters *waiters, struct end_waiter *waiter);

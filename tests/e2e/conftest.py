@@ -117,16 +117,14 @@ def site(session_service, defaults):
 @pytest.fixture
 def own_service():
     """A service of the test's own, not started: it may be killed and started again."""
-    service = CommandService()
-    yield service
-    service.close()
+    with contextlib.closing(CommandService()) as service:
+        yield service
 
 
 @pytest.fixture
 def fake():
-    service = FakeService()
-    yield service
-    service.close()
+    with contextlib.closing(FakeService()) as service:
+        yield service
 
 
 @pytest.fixture
@@ -150,31 +148,27 @@ def certificates(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def httpbin():
-    target = Httpbin()
-    yield target
-    target.close()
+    with contextlib.closing(Httpbin()) as target:
+        yield target
 
 
 @pytest.fixture(scope="session")
 def nginx(tmp_path_factory, certificates):
-    target = Nginx(tmp_path_factory.mktemp("nginx"), certificates.shown)
-    yield target
-    target.close()
+    with contextlib.closing(Nginx(tmp_path_factory.mktemp("nginx"), certificates.shown)) as target:
+        yield target
 
 
 @pytest.fixture(scope="session")
 def raw():
-    target = RawTarget()
-    yield target
-    target.close()
+    with contextlib.closing(RawTarget()) as target:
+        yield target
 
 
 @pytest.fixture(scope="session")
 def other_raw():
     """The same host, another port: another host to credentials."""
-    target = RawTarget()
-    yield target
-    target.close()
+    with contextlib.closing(RawTarget()) as target:
+        yield target
 
 
 @pytest.fixture(scope="session")
@@ -182,9 +176,8 @@ def raw_tls(certificates):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     good = certificates.shown["good"]
     context.load_cert_chain(good.certificate_file, good.key_file)
-    target = RawTarget(context)
-    yield target
-    target.close()
+    with contextlib.closing(RawTarget(context)) as target:
+        yield target
 
 
 @pytest.fixture(scope="session")

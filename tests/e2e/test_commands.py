@@ -163,6 +163,13 @@ def test_no_credentials_of_ours_go_to_the_place_of_a_referenced_payload(sender, 
     assert sender.token not in sent and "x-org-slug" not in sent
 
 
+def test_the_payload_of_an_expired_or_foreign_command_is_not_even_fetched(sender, raw):
+    document = json.dumps(get(raw.url())).encode()
+    for code, fields in (("EXPIRED", {"expiresAt": timestamp(-1)}), ("WRONG_TARGET", {"targetId": "x"})):
+        assert_refused(sender.send(**refer(sender, "/unwanted", document=document), **fields), code)
+    assert sender.calls_to("unwanted") == []
+
+
 def test_a_referenced_payload_that_is_not_there_is_a_failure(sender):
     message = assert_unavailable(sender.send(**refer(sender, "/missing", 404)))
     assert "404" in message

@@ -73,10 +73,12 @@ static void change(struct fixture *fixture, unsigned *state)
 	struct error err;
 	for (int i = 0; i < 120; i++) {
 		struct command *got = NULL;
+		struct receive_limits limits = {60000, 3, 1000};
+		bool has_more = false;
 		size_t count = 0;
 		int64_t now_ms = clock_now_ms() + next_number(state) % 1000;
 		cr_assert_eq(store_receive(fixture->store, "acme", targets[next_number(state) % 3],
-					   now_ms, 60000, 3, 1000, &got, &count, &err),
+					   now_ms, &limits, &got, &count, &has_more, &err),
 			     0);
 		for (size_t n = 0; n < count; n++) {
 			if (next_number(state) % 2)

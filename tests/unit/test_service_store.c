@@ -105,9 +105,11 @@ static struct command *receive(struct fixture *fixture, size_t max, size_t max_b
 {
 	struct command *commands = NULL;
 	struct error err;
+	bool has_more = false;
 	*count = 0;
-	cr_assert_eq(store_receive(fixture->store, "acme", "a", now_ms, 60000, max, max_bytes,
-				   &commands, count, &err),
+	struct receive_limits limits = {60000, max, max_bytes};
+	cr_assert_eq(store_receive(fixture->store, "acme", "a", now_ms, &limits, &commands, count,
+				   &has_more, &err),
 		     0, "%s", err.message);
 	return commands;
 }

@@ -270,6 +270,14 @@ Test(settings, a_timeout_may_not_be_above_the_longest_one)
 	expect_none(NEED_NOTHING);
 }
 
+Test(settings, lowering_the_longest_timeout_lowers_the_default_too)
+{
+	setenv("MAX_TIMEOUT_MS", "2000", 1);
+	expect_none(NEED_NOTHING);
+	load(NEED_NOTHING);
+	cr_assert_eq(settings.request_timeout_ms, 2000);
+}
+
 Test(settings, a_client_certificate_needs_its_key_and_the_other_way_round)
 {
 	write_file("cert.pem", "x");

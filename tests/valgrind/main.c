@@ -68,7 +68,9 @@ static bool run(const struct criterion_test *test)
 {
 	const struct criterion_test_extra_data *suite = suite_of(test);
 	int signal = test->data->signal ? test->data->signal : suite ? suite->signal : 0;
-	int exit_code = test->data->exit_code ? test->data->exit_code : suite ? suite->exit_code : 0;
+	int exit_code = test->data->exit_code ? test->data->exit_code
+			: suite               ? suite->exit_code
+					      : 0;
 
 	current = test;
 	fflush(NULL);

@@ -19,9 +19,12 @@ _KEPT_PREFIXES = ("ASAN_", "LSAN_", "UBSAN_", "TSAN_", "GCOV_", "VALGRIND_")
 _REPORT = re.compile(r"ERROR: \w+Sanitizer|runtime error: |^==\d+== ", re.MULTILINE)
 
 
+def wrapper():
+    return shlex.split(os.environ.get("RELAY_WRAPPER", ""))
+
+
 def agent_command(*words):
-    wrapper = shlex.split(os.environ.get("RELAY_WRAPPER", ""))
-    return [*wrapper, str(BUILD / "relay-agent"), *map(str, words)]
+    return [*wrapper(), str(BUILD / "relay-agent"), *map(str, words)]
 
 
 def clean_environment(settings=None):
