@@ -64,7 +64,7 @@ static void read_address(const struct request *request, uint8_t address[16])
 
 static struct guard_entry *guard_find(struct guard *guard, const uint8_t address[16])
 {
-	for (size_t i = 0; i < GUARD_ADDRESSES; i++) {
+	for (size_t i = 0; guard->count > 0 && i < GUARD_ADDRESSES; i++) {
 		struct guard_entry *entry = &guard->entries[i];
 		if (entry->seen_ms > 0 && memcmp(entry->address, address, 16) == 0)
 			return entry;
@@ -80,6 +80,7 @@ static struct guard_entry *guard_add(struct guard *guard, const uint8_t address[
 		if (guard->entries[i].seen_ms < oldest->seen_ms)
 			oldest = &guard->entries[i];
 	}
+	guard->count += oldest->seen_ms == 0;
 	*oldest = (struct guard_entry){0};
 	memcpy(oldest->address, address, 16);
 	return oldest;
@@ -114,8 +115,10 @@ static void note_wrong(struct guard *guard, const uint8_t address[16])
 static void note_right(struct guard *guard, const uint8_t address[16])
 {
 	struct guard_entry *entry = guard_find(guard, address);
-	if (entry)
-		*entry = (struct guard_entry){0};
+	if (!entry)
+		return;
+	*entry = (struct guard_entry){0};
+	guard->count--;
 }
 
 /* ---- Tokens */

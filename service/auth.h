@@ -22,6 +22,7 @@ struct guard_entry {
 
 struct guard {
 	struct guard_entry entries[GUARD_ADDRESSES];
+	size_t count; /* entries that are in use: mostly none */
 };
 
 /* A new token's text, ready to be printed, and its digest. */

@@ -12,8 +12,11 @@ static void out_key(struct buf *out, const char *key)
 	char last = out->size > 0 ? out->data[out->size - 1] : '[';
 	if (last != '{' && last != '[')
 		(void)buf_append_char(out, ',');
-	if (key)
-		(void)buf_printf(out, "\"%s\":", key); /* our own names need no escapes */
+	if (!key)
+		return;
+	(void)buf_append_char(out, '"');
+	(void)buf_append_str(out, key); /* our own names need no escapes */
+	(void)buf_append(out, "\":", 2);
 }
 
 void out_open(struct buf *out, const char *key, char bracket)

@@ -73,9 +73,12 @@ static bool has_method(const struct route *route, const char *method)
 static void find_methods(const struct request *request, struct buf *methods)
 {
 	const char *parameters[REQUEST_PARAMETERS_MAX];
+	const char *pattern = NULL;
 	for (size_t i = 0; i < ROUTE_COUNT; i++) {
-		if (!matches(routes[i].pattern, request, parameters))
+		if (pattern ? strcmp(pattern, routes[i].pattern) != 0
+			    : !matches(routes[i].pattern, request, parameters))
 			continue;
+		pattern = routes[i].pattern;
 		(void)buf_printf(methods, "%s%s", methods->size ? ", " : "", routes[i].method);
 		if (strcmp(routes[i].method, "GET") == 0)
 			(void)buf_append_str(methods, ", HEAD");

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "config/config.h"
 #include "service/receive.h"
 #include "service/spool.h"
@@ -33,14 +34,14 @@ void service_note_storage(struct service *service, const struct error *err)
 {
 	int64_t now_ms = clock_monotonic_ms();
 	if (!err) {
-		if (service->is_storage_failing)
+		if (service->is_failure_noted)
 			log_info("storage works again");
-		service->is_storage_failing = false;
+		service->is_failure_noted = false;
 		return;
 	}
-	if (service->is_storage_failing && now_ms - service->storage_noted_ms < NOTE_EVERY_MS)
+	if (service->storage_noted_ms > 0 && now_ms - service->storage_noted_ms < NOTE_EVERY_MS)
 		return;
-	service->is_storage_failing = true;
+	service->is_failure_noted = true;
 	service->storage_noted_ms = now_ms;
 	log_error("storage fails, requests get 503 until it works again: %s", err->message);
 }
@@ -209,20 +210,38 @@ static void count_token(void *context, const struct token *token)
 	(*(size_t *)context)++;
 }
 
+/* How this machine reaches the service: an address that stands for all of them is none to
+ * connect to. */
+static void append_url(const struct service *service, struct buf *out)
+{
+	const char *listen = service->settings->listen;
+	size_t length = (size_t)(strrchr(listen, ':') - listen);
+	const char *scheme = service->settings->tls_cert ? "https" : "http";
+	if (str_has_prefix(listen, "0.0.0.0:"))
+		(void)buf_printf(out, "%s://127.0.0.1", scheme);
+	else if (str_has_prefix(listen, "[::]:"))
+		(void)buf_printf(out, "%s://[::1]", scheme);
+	else
+		(void)buf_printf(out, "%s://%.*s", scheme, (int)length, listen);
+	(void)buf_printf(out, ":%u", (unsigned)service->server.port);
+}
+
 static void print_dev(const struct service *service, const char *agent,
 		      const struct secret *requestor_token, const struct secret *agent_token)
 {
-	const char *scheme = service->settings->tls_cert ? "https" : "http";
+	struct buf url = BUF_INIT(1024);
+	append_url(service, &url);
 	(void)printf("# An organisation, an agent and their tokens, for trying out. In another "
 		     "shell:\n"
-		     "export COMMAND_SERVICE_URL=%s://127.0.0.1:%u ORG_SLUG=dev AGENT_ID=%s\n"
+		     "export COMMAND_SERVICE_URL=%s ORG_SLUG=dev AGENT_ID=%s\n"
 		     "# the agent:\n"
-		     "AUTH_TOKEN=%s STATE_DIR=/tmp/relay-agent relay-agent run\n"
+		     "AUTH_TOKEN=%s relay-agent run\n"
 		     "# a requestor:\n"
-		     "AUTH_TOKEN=%s relay-agent send http://127.0.0.1:%u/healthz\n",
-		     scheme, (unsigned)service->server.port, agent, agent_token->bytes,
-		     requestor_token->bytes, (unsigned)service->server.port);
+		     "AUTH_TOKEN=%s relay-agent send %s/healthz\n",
+		     buf_str(&url), agent, agent_token->bytes, requestor_token->bytes,
+		     buf_str(&url));
 	(void)fflush(stdout); /* without a reader nobody misses it */
+	buf_release(&url);
 }
 
 static int make_dev(struct service *service, struct error *err)

@@ -25,15 +25,14 @@ struct service {
 	struct alarm_entry forget;   /* ended commands that are too old */
 	struct alarm_entry patience; /* stopping: requests under way have until then */
 	bool has_old_answers;        /* files of commands that were forgotten */
-	bool is_storage_failing;
+	bool is_failure_noted;       /* and not yet that storage works again */
 	int64_t storage_noted_ms;
 };
 
 /* Serves until a signal; the exit status. */
 int service_run(const struct service_settings *settings, bool is_dev);
 
-/* A failure of the store, or none (err NULL). Logs when it begins, once a minute while it
- * lasts, and when it is over. */
+/* A failure of the store, or none (err NULL). Logs both, but not more than once a minute. */
 void service_note_storage(struct service *service, const struct error *err);
 /* Something is due at that time (Unix milliseconds). */
 void service_note_due(struct service *service, int64_t at_ms);

@@ -38,7 +38,7 @@ int spool_create(const struct store *store, const char *command_id, int *fd, cha
 int spool_open(const struct store *store, const char *command_id, int *fd, uint64_t *size,
 	       struct error *err)
 {
-	struct stat info;
+	struct stat info = {0};
 	char *path = spool_path(store, command_id);
 	int opened = open(path, O_RDONLY | O_CLOEXEC);
 	int rc = 0;

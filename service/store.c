@@ -80,6 +80,26 @@ void store_column_text(sqlite3_stmt *statement, int column, char *text, size_t s
 	text[length] = '\0';
 }
 
+void numbers_add(struct numbers *numbers, int64_t number)
+{
+	if (numbers->count == numbers->room) {
+		numbers->room = numbers->room ? 2 * numbers->room : 64;
+		numbers->items =
+		    mem_realloc_array(numbers->items, numbers->room, sizeof *numbers->items);
+	}
+	numbers->items[numbers->count++] = number;
+}
+
+int numbers_collect(struct store *store, sqlite3_stmt *statement, struct numbers *numbers,
+		    struct error *err)
+{
+	int rc;
+	while ((rc = store_step(store, statement, "read a queue", err)) > 0)
+		numbers_add(numbers, sqlite3_column_int64(statement, 0));
+	(void)sqlite3_reset(statement); /* the failure is known already */
+	return rc;
+}
+
 /* ---- Turns */
 
 bool store_in_turn(const struct store *store)

@@ -270,6 +270,7 @@ struct search {
 	bool is_ascending;
 	size_t from;
 	size_t size;
+	size_t few; /* rows of a filter that are rather sorted than merged; 0: the usual number */
 };
 
 /* Fills seqs (room for search->size). */

@@ -1,4 +1,4 @@
-/* What the files of the store share. Only store*.c include this. */
+/* What the files of the store share. Only the store's files include this. */
 #ifndef SERVICE_STORE_INTERNAL_H
 #define SERVICE_STORE_INTERNAL_H
 
@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 
+enum { STORE_SEQ_BITS = 12 };            /* of seq: a counter below the millisecond */
 enum { KEY_LIFE_MS = 24 * 3600 * 1000 }; /* of an Idempotency-Key */
 
 /* One prepared statement each, made at first use. The SQL stands in store_sql.c. */
@@ -77,6 +78,21 @@ int store_write(struct store *store, struct error *err);
 
 /* A fixed text column; longer ones cannot have been stored. */
 void store_column_text(sqlite3_stmt *statement, int column, char *text, size_t size);
+
+/* Binds NULL for 0. */
+void store_bind_time(sqlite3_stmt *statement, int index, int64_t time_ms);
+void store_id_write(int64_t seq, uint64_t salt, char id[UUID_TEXT_SIZE]);
+
+/* A growing list of numbers of commands or buckets; the owner frees items. */
+struct numbers {
+	int64_t *items;
+	size_t count;
+	size_t room;
+};
+void numbers_add(struct numbers *numbers, int64_t number);
+/* Steps through a statement whose first column is a number, and resets it. */
+int numbers_collect(struct store *store, sqlite3_stmt *statement, struct numbers *numbers,
+		    struct error *err);
 
 /* Finds or makes the bucket of (org, target, action, status). */
 int store_bucket(struct store *store, const struct command *command, int64_t *bucket,

@@ -5,39 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A growing list of numbers of commands or buckets. */
-struct numbers {
-	int64_t *items;
-	size_t count;
-	size_t room;
-};
-
-static void numbers_add(struct numbers *numbers, int64_t number)
-{
-	if (numbers->count == numbers->room) {
-		numbers->room = numbers->room ? 2 * numbers->room : 64;
-		numbers->items =
-		    mem_realloc_array(numbers->items, numbers->room, sizeof *numbers->items);
-	}
-	numbers->items[numbers->count++] = number;
-}
-
 static int compare_numbers(const void *left, const void *right)
 {
 	int64_t a = *(const int64_t *)left;
 	int64_t b = *(const int64_t *)right;
 	return (a > b) - (a < b);
-}
-
-/* Steps through a statement whose first column is a number. */
-static int collect(struct store *store, sqlite3_stmt *statement, struct numbers *numbers,
-		   struct error *err)
-{
-	int rc;
-	while ((rc = store_step(store, statement, "read a queue", err)) > 0)
-		numbers_add(numbers, sqlite3_column_int64(statement, 0));
-	(void)sqlite3_reset(statement); /* the failure is known already */
-	return rc;
 }
 
 static int pending_buckets(struct store *store, const char *org, const char *target,
@@ -49,7 +21,7 @@ static int pending_buckets(struct store *store, const char *org, const char *tar
 	(void)sqlite3_bind_text(find, 1, org, -1, SQLITE_STATIC);
 	(void)sqlite3_bind_text(find, 2, target, -1, SQLITE_STATIC);
 	(void)sqlite3_bind_int(find, 3, STATUS_PENDING);
-	return collect(store, find, buckets, err);
+	return numbers_collect(store, find, buckets, err);
 }
 
 /* The oldest pending commands of a target over all its actions, at most max. */
@@ -66,7 +38,7 @@ static int oldest_pending(struct store *store, const char *org, const char *targ
 		}
 		(void)sqlite3_bind_int64(oldest, 1, buckets.items[i]);
 		(void)sqlite3_bind_int64(oldest, 2, (int64_t)max);
-		rc = collect(store, oldest, seqs, err);
+		rc = numbers_collect(store, oldest, seqs, err);
 	}
 	free(buckets.items);
 	if (seqs->count > 1)
@@ -170,7 +142,7 @@ int store_undeliver(struct store *store, const struct command *delivered, int64_
 		return 0; /* something else has happened to it since */
 	command.attempt--;
 	command.status = STATUS_PENDING;
-	command.updated_ms = now_ms;
+	command.updated_ms = now_ms > command.created_ms ? now_ms : command.created_ms;
 	command.due_ms = command.expires_ms;
 	random_bytes(command.receipt, RECEIPT_SIZE);
 	if (command.change_count > 0)
@@ -273,7 +245,7 @@ int store_run_due(struct store *store, int64_t now_ms, int64_t max_attempts, siz
 		return ERR_SYSTEM;
 	(void)sqlite3_bind_int64(due, 1, now_ms);
 	(void)sqlite3_bind_int64(due, 2, (int64_t)max);
-	int rc = collect(store, due, &seqs, err);
+	int rc = numbers_collect(store, due, &seqs, err);
 	for (size_t i = 0; rc == 0 && i < seqs.count; i++) {
 		rc = store_command_get(store, seqs.items[i], &command, err);
 		if (rc == 0)
@@ -281,154 +253,4 @@ int store_run_due(struct store *store, int64_t now_ms, int64_t max_attempts, siz
 	}
 	free(seqs.items);
 	return rc < 0 ? rc : store_next_due(store, next_ms, err);
-}
-
-/* ---- Forgetting */
-
-static int delete_row(struct store *store, enum statement which, int64_t seq, struct error *err)
-{
-	sqlite3_stmt *delete = store_statement(store, which, err);
-	if (!delete)
-		return ERR_SYSTEM;
-	(void)sqlite3_bind_int64(delete, 1, seq);
-	return store_run(store, delete, "forget a command", err);
-}
-
-static int delete_pair(struct store *store, const char *org, struct span key, struct span value,
-		       int64_t seq, struct error *err)
-{
-	struct buf name = BUF_INIT(SIZE_MAX / 2);
-	struct buf text = BUF_INIT(SIZE_MAX / 2);
-	int rc = metadata_texts(key, value, &name, &text, err);
-	struct metadata_pair pair = {buf_str(&name), buf_str(&text)};
-	sqlite3_stmt *delete = rc == 0 ? store_statement(store, SQL_FORGET_METADATA, err) : NULL;
-	if (rc == 0 && !delete)
-		rc = ERR_SYSTEM;
-	if (delete) {
-		(void)sqlite3_bind_int64(delete, 1, store_pair_hash(org, &pair));
-		(void)sqlite3_bind_int64(delete, 2, seq);
-		rc = store_run(store, delete, "forget metadata", err);
-	}
-	buf_release(&name);
-	buf_release(&text);
-	return rc;
-}
-
-static int delete_metadata(struct store *store, int64_t seq, struct error *err)
-{
-	struct command command;
-	struct command_texts texts;
-	struct span key, value;
-	int rc = store_command_get(store, seq, &command, err);
-	if (rc == 0)
-		rc = store_texts_begin(store, seq, &texts, err);
-	if (rc < 0)
-		return rc;
-	if (texts.metadata.text) {
-		struct span_cursor cursor = span_begin(texts.metadata);
-		while (rc == 0 && span_next(&cursor, &key, &value))
-			rc = delete_pair(store, command.org, key, value, seq, err);
-	}
-	store_texts_end(store);
-	return rc;
-}
-
-static int forget_one(struct store *store, int64_t seq, struct error *err)
-{
-	int rc = delete_metadata(store, seq, err);
-	if (rc == 0)
-		rc = delete_row(store, SQL_FORGET_REQUEST, seq, err);
-	if (rc == 0)
-		rc = delete_row(store, SQL_FORGET_RESPONSE, seq, err);
-	if (rc == 0)
-		rc = delete_row(store, SQL_FORGET_COMMAND, seq, err);
-	return rc;
-}
-
-struct forgetting {
-	int64_t cutoff_ms;
-	size_t max;
-	bool has_files;
-	struct numbers seqs;
-};
-
-static int find_forgettable(struct store *store, struct forgetting *forgetting, int64_t bucket,
-			    struct error *err)
-{
-	sqlite3_stmt *find = store_statement(store, SQL_FORGET_FIND, err);
-	if (!find)
-		return ERR_SYSTEM;
-	(void)sqlite3_bind_int64(find, 1, bucket);
-	(void)sqlite3_bind_int64(find, 2, forgetting->cutoff_ms);
-	(void)sqlite3_bind_int64(find, 3, (int64_t)(forgetting->max - forgetting->seqs.count));
-	int rc;
-	while ((rc = store_step(store, find, "find old commands", err)) > 0) {
-		numbers_add(&forgetting->seqs, sqlite3_column_int64(find, 0));
-		forgetting->has_files |= sqlite3_column_int(find, 1) == RESPONSE_FILE;
-	}
-	(void)sqlite3_reset(find); /* the failure is known already */
-	return rc;
-}
-
-static int find_in_buckets(struct store *store, struct forgetting *forgetting, struct error *err)
-{
-	struct numbers buckets = {0};
-	sqlite3_stmt *terminal = store_statement(store, SQL_BUCKET_TERMINAL, err);
-	if (!terminal)
-		return ERR_SYSTEM;
-	(void)sqlite3_bind_int(terminal, 1, STATUS_SUCCESS);
-	int rc = collect(store, terminal, &buckets, err);
-	for (size_t i = 0; rc == 0 && i < buckets.count; i++) {
-		if (forgetting->seqs.count < forgetting->max)
-			rc = find_forgettable(store, forgetting, buckets.items[i], err);
-	}
-	free(buckets.items);
-	return rc;
-}
-
-/* Buckets that no command is in any more. */
-static int forget_buckets(struct store *store, struct error *err)
-{
-	struct numbers buckets = {0};
-	sqlite3_stmt *empty = store_statement(store, SQL_BUCKET_EMPTY, err);
-	int rc = empty ? collect(store, empty, &buckets, err) : ERR_SYSTEM;
-	if (rc == 0 && buckets.count > 0)
-		rc = store_write(store, err);
-	for (size_t i = 0; rc == 0 && i < buckets.count; i++)
-		rc = delete_row(store, SQL_BUCKET_DELETE, buckets.items[i], err);
-	free(buckets.items);
-	return rc;
-}
-
-static int forget_keys(struct store *store, int64_t now_ms, size_t max, size_t *count,
-		       struct error *err)
-{
-	sqlite3_stmt *forget = store_statement(store, SQL_KEY_FORGET, err);
-	int rc = forget ? store_write(store, err) : ERR_SYSTEM;
-	if (rc < 0)
-		return rc;
-	(void)sqlite3_bind_int64(forget, 1, store_seq_of(now_ms - KEY_LIFE_MS));
-	(void)sqlite3_bind_int64(forget, 2, (int64_t)max);
-	rc = store_run(store, forget, "forget an Idempotency-Key", err);
-	*count += (size_t)sqlite3_changes(store->db);
-	return rc;
-}
-
-int store_forget(struct store *store, int64_t now_ms, int64_t cutoff_ms, size_t max,
-		 bool *has_files, size_t *count, struct error *err)
-{
-	struct forgetting forgetting = {.cutoff_ms = cutoff_ms, .max = max};
-	int rc = find_in_buckets(store, &forgetting, err);
-	if (rc == 0 && forgetting.seqs.count > 0)
-		rc = store_write(store, err);
-	for (size_t i = 0; rc == 0 && i < forgetting.seqs.count; i++)
-		rc = forget_one(store, forgetting.seqs.items[i], err);
-	*has_files |= forgetting.has_files;
-	*count = forgetting.seqs.count;
-	free(forgetting.seqs.items);
-	if (rc == 0)
-		rc = forget_keys(store, now_ms, max, count, err);
-	if (rc == 0 && *count == 0)
-		rc = forget_buckets(store, err);
-	return rc;
 }

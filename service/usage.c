@@ -46,7 +46,7 @@ static int take_one(int argc, char **argv, int i, const struct usage_word *word,
 	}
 	if (argv[i][length] != '\0')
 		return 0;
-	if (i + 1 == argc) {
+	if (i + 1 == argc || strncmp(argv[i + 1], "--", 2) == 0) {
 		problems_add(problems, "%s (command line): has no value", word->flag);
 		return 1;
 	}

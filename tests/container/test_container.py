@@ -163,9 +163,17 @@ class Target(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class TargetServer(http.server.ThreadingHTTPServer):
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Target)
+
+    def handle_error(self, *_):
+        """A client that does not trust the certificate breaks off: that is asked for below."""
+
+
 @pytest.fixture(scope="session")
 def target():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Target)
+    server = TargetServer()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -182,7 +190,7 @@ def tls_target(tmp_path_factory):
                     folder / "certificate"], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "certificate", folder / "key")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Target)
+    server = TargetServer()
     server.socket = context.wrap_socket(server.socket, server_side=True,
                                         do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -46,9 +47,9 @@ def test_usage_errors_are_2_and_wrong_settings_78(tmp_path):
                  "--tls-cert (command line)", "/none/cert.pem",
                  "COMMAND_SERVICE_RETENTION_DAYS (environment)",
                  "COMMAND_SERVICE_LOG_LEVEL (environment)", "debug, info, warn, error",
-                 "COMMAND_SERVICE_PUBLIC_URL (environment)"):
+                 "COMMAND_SERVICE_PUBLIC_URL (environment)", "COMMAND_SERVICE_TLS_KEY: missing"):
         assert text in done.stderr, done.stderr
-    assert len(done.stderr.strip().splitlines()) == 6
+    assert len(done.stderr.strip().splitlines()) == 7
 
 
 def test_a_certificate_needs_its_key(tmp_path):
@@ -162,8 +163,10 @@ def test_https_is_served_with_a_certificate(service_factory, tmp_path):
     answer = requestor.get(f"/v1/commands/{record['id']}/response")
     assert answer.body == b'"%s"' % (b"y" * 11_000_000)
     context = ssl.create_default_context(cafile=cert)
-    context.maximum_version = ssl.TLSVersion.TLSv1_1
-    context.minimum_version = ssl.TLSVersion.TLSv1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that is the point
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
     with socket.create_connection(("127.0.0.1", service.port)) as plain:
         with pytest.raises((ssl.SSLError, ConnectionError)):

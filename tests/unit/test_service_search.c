@@ -236,6 +236,7 @@ static struct search draw(const struct fixture *fixture, unsigned *state)
 		search.group = (enum search_group)(next_number(state) % 4);
 	}
 	search.is_ascending = next_number(state) % 2;
+	search.few = next_number(state) % 3 ? 1 + next_number(state) % 40 : 0;
 	search.from = next_number(state) % 3 ? 0 : next_number(state) % 300;
 	search.size = 1 + next_number(state) % PAGE;
 	if (next_number(state) % 3 == 0)
