@@ -6,6 +6,7 @@
 #   make SAN=1      build/san/      AddressSanitizer and UndefinedBehaviorSanitizer
 #   make COV=1      build/cov/      gcov
 #   make DEBUG=1    build/debug/    no optimisation
+#   make KILL=1     build/kill/     stops itself at RELAY_KILL_POINT, for tests of delivery
 #   make LINT=1     build/lint/     for scripts/lint: every call in the source is one in the object
 
 VERSION := 1.0.0
@@ -25,6 +26,9 @@ else ifeq ($(COV),1)
 B := build/cov
 VARIANT_FLAGS := -O0 -g --coverage
 VARIANT_LDFLAGS := --coverage
+else ifeq ($(KILL),1)
+B := build/kill
+VARIANT_FLAGS := -O1 -g -DWITH_KILL_POINTS
 else ifeq ($(DEBUG),1)
 B := build/debug
 VARIANT_FLAGS := -O0 -g3
@@ -47,7 +51,7 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(PACKAGE_CFLAGS)
 CFLAGS += -std=c17 -fPIE $(WARNINGS) $(VARIANT_FLAGS)
 LDFLAGS += -pie -Wl,--as-needed -Wl,--gc-sections $(VARIANT_LDFLAGS)
 
-AGENT_LIBS := -lcurl -lz -lbrotlidec -lzstd -lssl -lcrypto -ljson-c -lyaml -luv -lunistring -lm
+AGENT_LIBS := -lsqlite3 -lcurl -lz -lbrotlidec -lzstd -lssl -lcrypto -ljson-c -lyaml -luv -lunistring -lm
 SERVICE_LIBS := -lmicrohttpd -lcurl -lssl -lcrypto -ljson-c -lyaml -luv -lsqlite3 -lunistring -lz -lm
 TEST_LIBS := -lcriterion
 

@@ -1,11 +1,14 @@
 #include "agent/agent.h"
 
 #include "agent/backoff.h"
+#include "agent/journal.h"
+#include "agent/kill_point.h"
 #include "agent/limits.h"
 #include "agent/outbox.h"
 #include "agent/relay.h"
 #include "agent/transport.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -18,6 +21,7 @@ enum {
 	HEARTBEAT_MS = 30000,
 	SIGN_OF_LIFE_MS = 3600000, /* one log line an hour */
 	KEEP_BATCH = 1000,         /* receipts in one call */
+	EXPIRE_MS = 60000,         /* how often answers that nobody took are looked through */
 };
 
 enum agent_state {
@@ -39,6 +43,7 @@ struct agent {
 	struct loop *loop;
 	struct http_client *client;
 	struct transport *transport;
+	struct journal *journal;
 	struct relay *relay;
 	struct outbox *outbox;
 	struct held *held;
@@ -46,11 +51,14 @@ struct agent {
 	bool is_polling;
 	bool was_reached; /* the source has answered once */
 	uint64_t settled; /* since the start */
+	size_t resumed;   /* commands of an earlier life */
+	size_t ending;    /* commands whose answer is not on disk yet */
 	struct loop_task poll;
 	struct loop_timer *poll_again;
 	struct loop_timer *keep;
 	struct loop_timer *heartbeat;
 	struct loop_timer *sign_of_life;
+	struct loop_timer *expire;
 	struct loop_timer *drain;
 };
 
@@ -84,19 +92,26 @@ static void say_goodbye(void *context)
 
 static void stop_if_drained(struct agent *agent)
 {
-	if (agent->state != AGENT_DRAINING || relay_count(agent->relay) > 0 ||
-	    outbox_count(agent->outbox) > 0)
+	if (agent->state != AGENT_DRAINING || agent->ending > 0 ||
+	    relay_running(agent->relay) > 0 || outbox_count(agent->outbox) > 0)
 		return;
 	agent->state = AGENT_STOPPED;
 	loop_timer_stop(agent->drain);
 	agent->transport->ops->announce(agent->transport, "STOPPED", say_goodbye, agent);
 }
 
+/* Answers that wait count as well: a source that gives and does not take must not fill us. */
+static bool has_room(const struct agent *agent)
+{
+	return journal_has_room(agent->journal) &&
+	       outbox_count(agent->outbox) < LIMIT_HELD_COMMANDS;
+}
+
 static void poll(void *context)
 {
 	struct agent *agent = context;
 	size_t room = relay_room(agent->relay);
-	if (agent->state != AGENT_RUNNING || agent->is_polling || room == 0 ||
+	if (agent->state != AGENT_RUNNING || agent->is_polling || room == 0 || !has_room(agent) ||
 	    loop_timer_is_running(agent->poll_again))
 		return;
 	agent->is_polling = true;
@@ -116,6 +131,40 @@ static void take_receipt(struct command *command, const struct transport_deliver
 	command->attempt = delivery->attempt;
 }
 
+/* A command that ended before is answered again with the answer that is stored. */
+static bool answer_again(struct agent *agent, struct command *command)
+{
+	struct answer answer;
+	answer_init(&answer);
+	if (!journal_find(agent->journal, command->id, &answer)) {
+		answer_release(&answer);
+		return false;
+	}
+	log_info("command %s was delivered again; its stored answer is posted again", command->id);
+	answer_release(&command->answer);
+	command->answer = answer;
+	command->is_stored = true;
+	command_set_state(command, COMMAND_DONE);
+	outbox_push(agent->outbox, command);
+	return true;
+}
+
+static void take(struct agent *agent, struct command *command,
+		 const struct transport_delivery *delivery, const struct problems *problems)
+{
+	take_receipt(command, delivery);
+	held_add(agent, command);
+	if (answer_again(agent, command))
+		return;
+	/* Who had it before may have made the request. */
+	command->is_interrupted = delivery->attempt > 1;
+	command->text = mem_strdup(json_object_to_json_string_ext(
+	    delivery->command, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	kill_point("after-receive");
+	relay_take(agent->relay, command, problems);
+	journal_write(agent->journal, command);
+}
+
 static void on_delivery(void *context, const struct transport_delivery *delivery)
 {
 	struct agent *agent = context;
@@ -132,9 +181,7 @@ static void on_delivery(void *context, const struct transport_delivery *delivery
 			take_receipt(held->command, delivery);
 			command_free(command);
 		} else {
-			take_receipt(command, delivery);
-			held_add(agent, command);
-			relay_take(agent->relay, command, &problems);
+			take(agent, command, delivery, &problems);
 		}
 	}
 	problems_release(&problems);
@@ -180,16 +227,43 @@ static void on_lost(void *context, const char *receipt)
 	}
 }
 
+/* A command has its place: its request starts once that is on disk. */
+static void on_execute(void *context, struct command *command)
+{
+	struct agent *agent = context;
+	journal_write(agent->journal, command);
+}
+
 static void on_command_end(void *context, struct command *command)
 {
 	struct agent *agent = context;
-	outbox_push(agent->outbox, command);
+	kill_point("after-answer");
+	agent->ending++;
+	command->is_ended = true;
+	journal_write(agent->journal, command);
 	poll_soon(agent);
+}
+
+static void on_durable(void *context, struct command *command)
+{
+	struct agent *agent = context;
+	if (command->state == COMMAND_EXECUTING) {
+		kill_point("before-first-byte");
+		relay_go(agent->relay, command);
+	} else if (command->state == COMMAND_DONE && command->is_ended) {
+		kill_point("after-journal-of-answer");
+		agent->ending--;
+		outbox_push(agent->outbox, command);
+	} else {
+		kill_point("after-journal");
+	}
 }
 
 static void on_settled(void *context, struct command *command)
 {
 	struct agent *agent = context;
+	kill_point("after-post");
+	journal_posted(agent->journal, command->id);
 	held_remove(agent, command->id);
 	command_free(command);
 	agent->settled++;
@@ -216,6 +290,13 @@ static void on_keep(void *context)
 		agent->transport->ops->keep(agent->transport, receipts, count);
 	free((void *)receipts);
 	loop_timer_start(agent->keep, agent->transport->keep_interval_ms);
+}
+
+static void on_expire(void *context)
+{
+	struct agent *agent = context;
+	outbox_expire(agent->outbox, agent->settings->result_retention_hours * 3600000);
+	loop_timer_start(agent->expire, EXPIRE_MS);
 }
 
 static void on_heartbeat(void *context)
@@ -259,6 +340,7 @@ static void on_stop_signal(void *context, int signal_number)
 	agent->state = AGENT_DRAINING;
 	agent->transport->ops->receive_cancel(agent->transport);
 	agent->is_polling = false;
+	relay_hold(agent->relay); /* what only waits stays in the journal */
 	loop_timer_stop(agent->poll_again);
 	loop_timer_start(agent->drain, agent->settings->drain_seconds * 1000);
 	stop_if_drained(agent);
@@ -298,13 +380,19 @@ static int agent_open(struct agent *agent, struct error *err)
 	agent->relay = relay_new(agent->loop, agent->client, settings, on_command_end, agent, err);
 	if (agent->relay == NULL)
 		return ERR_SYSTEM;
-	agent->outbox = outbox_new(agent->loop, agent->client, agent->transport, on_settled, agent);
+	relay_gate(agent->relay, on_execute);
+	agent->journal = journal_open(agent->loop, settings, on_durable, agent, err);
+	if (agent->journal == NULL)
+		return ERR_SYSTEM;
+	agent->outbox = outbox_new(agent->loop, agent->client, agent->transport, agent->journal,
+				   on_settled, agent);
 	agent->poll = (struct loop_task){.run = poll, .context = agent};
 	agent->poll_backoff.what = "polling for commands";
 	agent->poll_again = loop_timer_new(agent->loop, poll_soon, agent);
 	agent->keep = loop_timer_new(agent->loop, on_keep, agent);
 	agent->heartbeat = loop_timer_new(agent->loop, on_heartbeat, agent);
 	agent->sign_of_life = loop_timer_new(agent->loop, on_sign_of_life, agent);
+	agent->expire = loop_timer_new(agent->loop, on_expire, agent);
 	agent->drain = loop_timer_new(agent->loop, on_drain_over, agent);
 	return 0;
 }
@@ -313,6 +401,8 @@ static void agent_close(struct agent *agent)
 {
 	if (agent->transport != NULL)
 		agent->transport->ops->free(agent->transport);
+	/* While the commands that are to be written still live. */
+	journal_close(agent->journal);
 	/* Before the commands, whose ids are its keys. */
 	struct held *held = agent->held;
 	HASH_CLEAR(hh, agent->held);
@@ -328,9 +418,47 @@ static void agent_close(struct agent *agent)
 	loop_timer_free(agent->keep);
 	loop_timer_free(agent->heartbeat);
 	loop_timer_free(agent->sign_of_life);
+	loop_timer_free(agent->expire);
 	loop_timer_free(agent->drain);
 	http_client_free(agent->client);
 	loop_free(agent->loop);
+}
+
+/* A command of an earlier life goes on where that ended. */
+static void resume(void *context, const struct journal_row *row)
+{
+	struct agent *agent = context;
+	struct problems problems = PROBLEMS_INIT;
+	struct error err;
+	struct json_object *json = NULL;
+	struct command *command = NULL;
+	if (row->state == COMMAND_DONE) {
+		command = command_new_done(row->id);
+		command->answer.status = row->status;
+		command->answer.ended_at_ms = row->ended_at_ms;
+		command->answer_size = row->answer_size;
+		command->is_unloaded = true;
+		command->upload_url = row->upload_url != NULL ? mem_strdup(row->upload_url) : NULL;
+		command->expires_at_ms = row->expires_at_ms;
+	} else if (json_parse(row->text, row->text_size, &json, &err) != 0 ||
+		   (command = command_new(json, &problems, &err)) == NULL) {
+		log_error("journal: command %s cannot be read: %s", row->id, err.message);
+		goto out;
+	}
+	command->receipt = row->receipt != NULL ? mem_strdup(row->receipt) : NULL;
+	command->attempt = row->attempt;
+	command->received_at_ms = row->received_at_ms;
+	command->is_stored = true;
+	command->is_interrupted = row->state == COMMAND_EXECUTING || row->attempt > 1;
+	held_add(agent, command);
+	if (row->state == COMMAND_DONE)
+		outbox_push(agent->outbox, command);
+	else
+		relay_take(agent->relay, command, &problems);
+	agent->resumed++;
+out:
+	problems_release(&problems);
+	json_object_put(json);
 }
 
 int agent_run(const struct settings *settings, struct error *err)
@@ -338,15 +466,20 @@ int agent_run(const struct settings *settings, struct error *err)
 	struct agent agent = {.settings = settings, .state = AGENT_RUNNING};
 	raise_descriptor_limit();
 	int rc = agent_open(&agent, err);
+	if (rc == 0)
+		rc = journal_walk(agent.journal, resume, &agent, err);
 	if (rc == 0) {
 		log_info("relay-agent %s: agent %s of %s polls %s, V2 %s", VERSION,
 			 settings->agent_id, settings->org_slug, settings->service_url,
 			 secret_is_set(&settings->key) ? "with a key" : "without a key");
+		if (agent.resumed > 0)
+			log_info("%zu commands of the journal go on", agent.resumed);
 		agent.transport->ops->announce(agent.transport, "STARTED", NULL, NULL);
 		poll_soon(&agent);
 		loop_timer_start(agent.keep, agent.transport->keep_interval_ms);
 		loop_timer_start(agent.heartbeat, HEARTBEAT_MS);
 		loop_timer_start(agent.sign_of_life, SIGN_OF_LIFE_MS);
+		loop_timer_start(agent.expire, EXPIRE_MS);
 		loop_run(agent.loop);
 		if (agent.exit_code != 0)
 			rc = error_set(err, agent.exit_code, "stopped by a second signal");

@@ -19,6 +19,7 @@ int cmd_send(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_encrypt(int argc, char **argv);
 int cmd_decrypt(int argc, char **argv);
+int cmd_journal(int argc, char **argv);
 int cmd_settings(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

@@ -1,5 +1,6 @@
 #include "agent/agent.h"
 #include "agent/cmd.h"
+#include "agent/loop.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -21,6 +22,7 @@ int cmd_run(int argc, char **argv)
 	argv[0] = name;
 	if (cmd_wants_help(argc, argv, HELP, true))
 		return 0;
+	loop_block_stop_signals();
 	int rc = cmd_load_settings(&settings, NEED_SERVICE, &argc, argv);
 	if (rc == 0)
 		rc = cmd_check_operands(argc, argv, 0, 0);

@@ -78,6 +78,7 @@ struct command *command_new(struct json_object *json, struct problems *problems,
 	command->id = mem_strdup(id);
 	command->attempt = 1;
 	command->started_ms = clock_monotonic_ms();
+	command->received_at_ms = clock_now_ms();
 	command->target_id = optional_text(json, "targetId", problems);
 	command->action = optional_text(json, "action", problems);
 	if (command->action == NULL && json_member(json, "action") == NULL)
@@ -94,6 +95,17 @@ struct command *command_new(struct json_object *json, struct problems *problems,
 	return command;
 }
 
+struct command *command_new_done(const char *id)
+{
+	struct command *command = mem_new(struct command);
+	answer_init(&command->answer);
+	command->state = COMMAND_DONE;
+	command->id = mem_strdup(id);
+	command->expires_at_ms = INT64_MAX;
+	command->started_ms = clock_monotonic_ms();
+	return command;
+}
+
 void command_free(struct command *command)
 {
 	if (command == NULL)
@@ -106,6 +118,7 @@ void command_free(struct command *command)
 	free(command->body_url);
 	free(command->upload_url);
 	free(command->receipt);
+	free(command->text);
 	payload_release(&command->payload);
 	answer_release(&command->answer);
 	free(command);

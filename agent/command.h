@@ -38,9 +38,23 @@ struct command {
 	char *receipt;    /* of the source's last delivery */
 	int attempt;      /* of the source's deliveries, from 1 */
 
+	/* The request may have been made before, by an agent that died: it is not repeated
+	 * unasked (ON_INTERRUPTED). */
+	bool is_interrupted;
+
 	struct aead *seal; /* the key that it opened with; borrowed; NULL: answer in plain */
 	struct payload payload;
 	struct answer answer;
+
+	/* The journal's (journal.c). */
+	char *text;         /* the command's JSON until it is stored */
+	bool is_stored;     /* has a row */
+	bool is_unwritten;  /* waits to be written */
+	bool is_ended;      /* the relay has handed it out */
+	bool is_unloaded;   /* the answer's JSON is only in the journal */
+	size_t answer_size; /* of that JSON */
+	int64_t received_at_ms;
+	TAILQ_ENTRY(command) journal_link;
 
 	/* For the log. */
 	int64_t started_ms; /* monotonic */
@@ -61,6 +75,8 @@ bool command_kind_of(const char *action, enum command_kind *kind);
  * commandId, so that nobody could be answered; otherwise a command, and problems names
  * whatever else is wrong with it. json is borrowed, its body shared. */
 struct command *command_new(struct json_object *json, struct problems *problems, struct error *err);
+/* A command that ended before: id and answer, nothing else. */
+struct command *command_new_done(const char *id);
 void command_free(struct command *command);
 void command_set_state(struct command *command, enum command_state state);
 

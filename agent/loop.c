@@ -286,14 +286,30 @@ void loop_cancel(struct loop *loop, struct loop_task *task)
 	TAILQ_REMOVE(&loop->tasks, task, link);
 }
 
+static const int STOP_SIGNALS[SIGNALS] = {SIGTERM, SIGINT};
+
+static void change_stop_signals(int how)
+{
+	sigset_t signals;
+	sigemptyset(&signals);
+	for (int i = 0; i < SIGNALS; i++)
+		sigaddset(&signals, STOP_SIGNALS[i]);
+	sigprocmask(how, &signals, NULL);
+}
+
+void loop_block_stop_signals(void)
+{
+	change_stop_signals(SIG_BLOCK);
+}
+
 void loop_on_stop_signal(struct loop *loop, void (*on_signal)(void *context, int signal_number),
 			 void *context)
 {
-	static const int numbers[SIGNALS] = {SIGTERM, SIGINT};
 	loop->on_signal = on_signal;
 	loop->signal_context = context;
 	for (int i = 0; i < SIGNALS; i++)
-		uv_signal_start(&loop->signals[i], on_uv_signal, numbers[i]);
+		uv_signal_start(&loop->signals[i], on_uv_signal, STOP_SIGNALS[i]);
+	change_stop_signals(SIG_UNBLOCK);
 }
 
 void loop_set_max_connections(struct loop *loop, size_t count)

@@ -44,6 +44,8 @@ struct loop_task {
 void loop_defer(struct loop *loop, struct loop_task *task);
 void loop_cancel(struct loop *loop, struct loop_task *task);
 
+/* A SIGTERM or SIGINT that comes before loop_on_stop_signal waits for it. */
+void loop_block_stop_signals(void);
 /* SIGTERM and SIGINT call back inside the loop, never in the middle of anything. */
 void loop_on_stop_signal(struct loop *loop, void (*on_signal)(void *context, int signal_number),
 			 void *context);

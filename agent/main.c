@@ -17,6 +17,7 @@ static const struct verb {
     {"keygen", cmd_keygen, "print a new key for V2 commands"},
     {"encrypt", cmd_encrypt, "seal a payload into a V2 envelope"},
     {"decrypt", cmd_decrypt, "open a V2 envelope"},
+    {"journal", cmd_journal, "list the commands whose answer waits to be posted"},
     {"settings", cmd_settings, "list all settings as Markdown"},
     {"version", cmd_version, "print the version"},
 };
@@ -53,6 +54,8 @@ static int unknown_verb(const char *name)
 int main(int argc, char **argv)
 {
 	/* A peer that closes a connection while we write is an error value, not a signal. */
+	/* … and a file that may not grow as well: the journal then says that its disk is full. */
+	sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 			 strcmp(argv[1], "help") == 0))

@@ -3,6 +3,7 @@
 #include "agent/backoff.h"
 #include "agent/limits.h"
 #include "agent/service_call.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -39,6 +40,7 @@ struct outbox {
 	struct loop *loop;
 	struct http_client *client;
 	struct transport *transport;
+	struct journal *journal; /* NULL: none */
 	void (*on_settled)(void *context, struct command *command);
 	void *context;
 	struct entry_list large; /* to be uploaded first */
@@ -55,6 +57,29 @@ struct outbox {
 };
 
 static void flush(void *context);
+
+/* While the source takes nothing, what is stored need not stand in memory as well. */
+static void unload(struct command *command)
+{
+	if (!command->is_stored || command->is_unloaded)
+		return;
+	buf_release(&command->answer.json);
+	command->is_unloaded = true;
+}
+
+static void load(struct outbox *outbox, struct command *command)
+{
+	struct error err;
+	if (!command->is_unloaded)
+		return;
+	command->is_unloaded = false;
+	if (journal_load_answer(outbox->journal, command->id, &command->answer, &err) == 0)
+		return;
+	log_error("the stored answer of a command is lost: %s", err.message);
+	answer_fail(&command->answer, "AGENT_ERROR", NULL,
+		    "The command ended as %s, but its stored answer cannot be read",
+		    answer_status_name(command->answer.status));
+}
 
 static void entry_free(struct outbox_entry *entry)
 {
@@ -100,7 +125,11 @@ static void on_uploaded(void *context, struct http_response *response)
 		answer_fail(&command->answer, "AGENT_ERROR", command->seal,
 			    "The answer of %zu bytes could not be uploaded: %s",
 			    command->answer.json.size, outcome.reason);
+		/* What is stored is not what is posted any more. */
+		command->is_stored = false;
+		command->answer_size = command->answer.json.size;
 	} else {
+		unload(command);
 		loop_timer_start(
 		    entry->retry,
 		    backoff_fail(&entry->backoff, false, outcome.retry_after_ms, outcome.reason));
@@ -112,6 +141,7 @@ static void on_uploaded(void *context, struct http_response *response)
 
 static void start_upload(struct outbox *outbox, struct outbox_entry *entry)
 {
+	load(outbox, entry->command);
 	struct http_request request = {
 	    .profile = &outbox->transport->profile,
 	    .method = "PUT",
@@ -141,7 +171,7 @@ static void start_post(struct outbox *outbox)
 	for (struct outbox_entry *entry;
 	     count < capacity && (entry = TAILQ_FIRST(&outbox->ready)) != NULL;) {
 		size_t size = MESSAGE_OVERHEAD + strlen(entry->command->id) +
-			      (entry->post.is_referenced ? 0 : entry->command->answer.json.size);
+			      (entry->post.is_referenced ? 0 : entry->command->answer_size);
 		if (count > 0 && bytes + size > outbox->transport->post_max_bytes)
 			break;
 		bytes += size;
@@ -150,6 +180,8 @@ static void start_post(struct outbox *outbox)
 		outbox->ready_count--;
 		entry->state = ENTRY_POSTING;
 		entry->post.receipt = entry->command->receipt;
+		if (!entry->post.is_referenced)
+			load(outbox, entry->command);
 		posts[count++] = &entry->post;
 	}
 	outbox->posts++;
@@ -193,6 +225,7 @@ static void requeue(struct outbox *outbox, struct outbox_entry *entry)
 	TAILQ_INSERT_HEAD(&outbox->ready, entry, link);
 	outbox->ready_count++;
 	entry->state = ENTRY_READY;
+	unload(entry->command);
 }
 
 /* A batch that is refused for what it holds is repeated one status at a time, so that the
@@ -249,7 +282,9 @@ void outbox_push(struct outbox *outbox, struct command *command)
 	    (struct transport_post){.command_id = command->id, .answer = &command->answer};
 	entry->backoff.what = "uploading an answer";
 	outbox->count++;
-	bool is_large = command->answer.json.size > transport->embedded_max_bytes;
+	if (!command->is_unloaded)
+		command->answer_size = command->answer.json.size;
+	bool is_large = command->answer_size > transport->embedded_max_bytes;
 	if (is_large && command->upload_url != NULL) {
 		entry->state = ENTRY_LARGE;
 		entry->retry = loop_timer_new(outbox->loop, on_retry_upload, entry);
@@ -258,13 +293,45 @@ void outbox_push(struct outbox *outbox, struct command *command)
 		loop_defer(outbox->loop, &outbox->flush);
 		return;
 	}
-	if (command->answer.json.size > transport->post_max_bytes)
+	if (command->answer_size > transport->post_max_bytes)
 		answer_no_response(
 		    &command->answer, "RESPONSE_TOO_LARGE",
 		    "the answer is too large for a status message and the command has no "
 		    "responseBodyUploadUrl",
 		    command->seal);
+	if (loop_timer_is_running(outbox->retry))
+		unload(command);
 	entry_ready(entry);
+}
+
+static void expire_list(struct outbox *outbox, struct entry_list *list, int64_t before_ms)
+{
+	struct outbox_entry *entry = TAILQ_FIRST(list);
+	for (struct outbox_entry *next; entry != NULL; entry = next) {
+		next = TAILQ_NEXT(entry, link);
+		struct command *command = entry->command;
+		if (command->expires_at_ms >= before_ms)
+			continue;
+		log_error("command %s: its answer (%s, %zu bytes) could not be posted in time and "
+			  "is given "
+			  "up",
+			  command->id, answer_status_name(command->answer.status),
+			  command->answer_size);
+		TAILQ_REMOVE(list, entry, link);
+		if (entry->state == ENTRY_READY)
+			outbox->ready_count--;
+		outbox->count--;
+		entry_free(entry);
+		command_set_state(command, COMMAND_POSTED);
+		outbox->on_settled(outbox->context, command);
+	}
+}
+
+void outbox_expire(struct outbox *outbox, int64_t retention_ms)
+{
+	int64_t before_ms = clock_now_ms() - retention_ms;
+	expire_list(outbox, &outbox->large, before_ms);
+	expire_list(outbox, &outbox->ready, before_ms);
 }
 
 size_t outbox_count(const struct outbox *outbox)
@@ -273,13 +340,14 @@ size_t outbox_count(const struct outbox *outbox)
 }
 
 struct outbox *outbox_new(struct loop *loop, struct http_client *client,
-			  struct transport *transport,
+			  struct transport *transport, struct journal *journal,
 			  void (*on_settled)(void *context, struct command *command), void *context)
 {
 	struct outbox *outbox = mem_new(struct outbox);
 	outbox->loop = loop;
 	outbox->client = client;
 	outbox->transport = transport;
+	outbox->journal = journal;
 	outbox->on_settled = on_settled;
 	outbox->context = context;
 	outbox->batch_max = POST_COUNT_MAX;

@@ -44,6 +44,8 @@ struct relay {
 	struct command_list active; /* fetching or executing */
 	struct command_list ended;  /* to be handed out at the end of the turn */
 	struct loop_task hand_out;
+	void (*on_execute)(void *context, struct command *command); /* NULL: no gate */
+	bool is_held;
 };
 
 static const size_t WAITING_MAX_BYTES = 128 * LIMIT_MIB;
@@ -196,6 +198,14 @@ static void execute(struct relay *relay, struct command *command)
 	TAILQ_INSERT_TAIL(&relay->active, command, link);
 	relay->running++;
 	command->host->running++;
+	if (relay->on_execute != NULL)
+		relay->on_execute(relay->context, command);
+	else
+		relay_go(relay, command);
+}
+
+void relay_go(struct relay *relay, struct command *command)
+{
 	command->running =
 	    target_start(relay->client, &relay->target_profile, &command->payload,
 			 (size_t)relay->settings->max_response_bytes, on_target_done, command);
@@ -206,18 +216,44 @@ static size_t waiting_size(const struct command *command)
 	return sizeof *command + command->payload.body.capacity;
 }
 
+/* May the request be made, though it may have been made before? */
+static bool may_repeat(const struct relay *relay, const struct command *command)
+{
+	const char *method = command->payload.method;
+	switch (relay->settings->on_interrupted) {
+	case INTERRUPTED_RETRY:
+		return true;
+	case INTERRUPTED_FAIL_ALL:
+		return false;
+	default:
+		return strcmp(method, "POST") != 0 && strcmp(method, "PATCH") != 0;
+	}
+}
+
+static void fail_interrupted(struct relay *relay, struct command *command)
+{
+	answer_fail(
+	    &command->answer, "INTERRUPTED", command->seal,
+	    "An agent stopped while the %s request was under way, or may have been: whether "
+	    "the target has carried it out is not known. It was not repeated",
+	    command->payload.method);
+	end_command(relay, command);
+}
+
 /* Starts waiting commands while there are places, each ready target in its turn. */
 static void start_ready(struct relay *relay)
 {
 	struct host_queue *host;
-	while (relay->running < (size_t)relay->settings->max_in_flight &&
+	while (!relay->is_held && relay->running < (size_t)relay->settings->max_in_flight &&
 	       (host = TAILQ_FIRST(&relay->ready)) != NULL) {
 		TAILQ_REMOVE(&relay->ready, host, ready_link);
 		host->is_ready = false;
 		struct command *command = TAILQ_FIRST(&host->waiting);
 		TAILQ_REMOVE(&host->waiting, command, link);
 		relay->waiting_bytes -= waiting_size(command);
-		if (is_expired(command))
+		if (is_expired(command) && command->is_interrupted)
+			fail_interrupted(relay, command);
+		else if (is_expired(command))
 			reject_expired(relay, command);
 		else
 			execute(relay, command);
@@ -285,6 +321,8 @@ static void prepare(struct relay *relay, struct command *command)
 	struct problems problems = PROBLEMS_INIT;
 	if (payload_parse(payload, &limits, &command->payload, &problems) != 0)
 		reject_problems(relay, command, "INVALID_PAYLOAD", "Invalid payload", &problems);
+	else if (command->is_interrupted && (is_expired(command) || !may_repeat(relay, command)))
+		fail_interrupted(relay, command);
 	else
 		wait_for_place(relay, command);
 	problems_release(&problems);
@@ -367,7 +405,7 @@ void relay_take(struct relay *relay, struct command *command, const struct probl
 	else if (!command_kind_of(command->action, &command->kind))
 		reject(relay, command, "UNKNOWN_ACTION", "Unknown command action: %s",
 		       command->action);
-	else if (is_expired(command))
+	else if (is_expired(command) && !command->is_interrupted)
 		reject_expired(relay, command);
 	else if (command->body_url != NULL)
 		fetch_body(relay, command);
@@ -398,6 +436,21 @@ size_t relay_room(const struct relay *relay)
 	    relay->waiting_bytes >= WAITING_MAX_BYTES)
 		return 0;
 	return max_in_flight - relay->running;
+}
+
+void relay_gate(struct relay *relay, void (*on_execute)(void *context, struct command *command))
+{
+	relay->on_execute = on_execute;
+}
+
+void relay_hold(struct relay *relay)
+{
+	relay->is_held = true;
+}
+
+size_t relay_running(const struct relay *relay)
+{
+	return relay->running;
 }
 
 size_t relay_count(const struct relay *relay)

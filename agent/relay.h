@@ -17,6 +17,16 @@
 
 struct relay;
 
+/* For whoever must know before a request goes out: on_execute is called when a command has
+ * its place, and relay_go lets its request start, later, also from inside. */
+void relay_gate(struct relay *relay, void (*on_execute)(void *context, struct command *command));
+void relay_go(struct relay *relay, struct command *command);
+
+/* From now on nothing that waits is started. */
+void relay_hold(struct relay *relay);
+/* Commands that hold a place: fetching or executing. */
+size_t relay_running(const struct relay *relay);
+
 /* on_end gets each command once with its answer (state DONE) and owns it from then on;
  * it is never called from inside relay_take. settings and client are borrowed. */
 struct relay *relay_new(struct loop *loop, struct http_client *client,

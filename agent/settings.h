@@ -17,6 +17,15 @@ enum settings_need {
 	NEED_KEY = 1 << 1,     /* SECURE_COMMAND_KEY */
 };
 
+/* What becomes of a command whose request was under way when the agent died. */
+enum settings_on_interrupted {
+	INTERRUPTED_FAIL,     /* what may be repeated is, the rest fails */
+	INTERRUPTED_RETRY,    /* everything is run again */
+	INTERRUPTED_FAIL_ALL, /* nothing is */
+};
+
+enum settings_journal_sync { JOURNAL_SYNC_FULL, JOURNAL_SYNC_NORMAL };
+
 enum settings_log_format { SETTINGS_LOG_AUTO, SETTINGS_LOG_TEXT, SETTINGS_LOG_JSON };
 
 struct settings {
@@ -37,6 +46,13 @@ struct settings {
 	int64_t max_response_bytes;
 	int64_t max_redirects;
 	int64_t drain_seconds;
+	/* state */
+	char *state_dir;
+	int journal_sync;   /* enum settings_journal_sync */
+	int on_interrupted; /* enum settings_on_interrupted */
+	int64_t dedupe_hours;
+	int64_t result_retention_hours;
+	int64_t journal_max_mb;
 	/* tls */
 	char *ca_file;
 	char *client_cert_file;

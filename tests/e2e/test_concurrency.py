@@ -163,7 +163,8 @@ def test_a_name_that_is_slow_to_resolve_or_a_port_that_does_not_accept_delays_no
 
 def test_two_agents_of_one_id_share_its_commands_and_none_runs_twice(site, raw):
     agent, requestor = site.start()
-    second = Agent(agent.settings).start()
+    second = Agent({name: value for name, value in agent.settings.items()
+                    if name != "STATE_DIR"}).start()
     try:
         url = raw.url(Slow(0.02, answer(body=b"done")))
         records = requestor.send_all([get(f"{url}?n={number}") for number in range(100)])

@@ -189,11 +189,11 @@ def test_a_refused_token_is_tried_again_at_the_slow_end_with_one_line(fake, fake
     fake.faults[:] = [wrong(status)] * 100
     agent = fake_agent()
     fake.wait_for_receives(1)
-    agent.process.wait_for(lambda line: str(status) in line)
+    agent.process.wait_for(lambda line: f"HTTP status {status}" in line)
     assert not fake.stopping.wait(2)
     agent.stop()
     assert len(fake.calls_to("receive")) <= 2
-    lines = [line for line in agent.log.splitlines() if str(status) in line]
+    lines = [line for line in agent.log.splitlines() if f"HTTP status {status}" in line]
     assert len(lines) == 1, agent.log
 
 

@@ -1,18 +1,21 @@
 """The real relay-agent, polling."""
 
 import json
+import tempfile
 
-from support.processes import Process, agent_command, assert_no_report, clean_environment
+from support.processes import BUILD, Process, agent_command, assert_no_report, clean_environment
 
 
 class Agent:
-    def __init__(self, settings, words=("run",)):
-        self.settings = settings
+    def __init__(self, settings, words=("run",), build=None):
+        self.state = tempfile.TemporaryDirectory(prefix="relay-agent.")
+        self.settings = {"STATE_DIR": self.state.name, **settings}
         self.words = words
+        self.build = build or BUILD
         self.process = None
 
     def start(self):
-        self.process = Process(agent_command(*self.words), env=clean_environment(self.settings))
+        self.process = Process(agent_command(*self.words, build=self.build), env=clean_environment(self.settings))
         return self
 
     @property
@@ -32,6 +35,7 @@ class Agent:
         """For the end of a test: a process that a test has ended itself is left as it is."""
         if self.process and self.process.is_running():
             self.stop()
+        self.state.cleanup()
 
     def events_of(self, command_id):
         """The log lines that name this command (JSON format)."""

@@ -23,8 +23,8 @@ def wrapper():
     return shlex.split(os.environ.get("RELAY_WRAPPER", ""))
 
 
-def agent_command(*words):
-    return [*wrapper(), str(BUILD / "relay-agent"), *map(str, words)]
+def agent_command(*words, build=BUILD):
+    return [*wrapper(), str(build / "relay-agent"), *map(str, words)]
 
 
 def clean_environment(settings=None):

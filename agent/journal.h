@@ -1,0 +1,78 @@
+/* What must survive the agent's death: which commands it has, which of them have begun to
+ * execute, and the answers that wait to be posted. An SQLite database (WAL) in STATE_DIR,
+ * with a lock that keeps a second agent out.
+ *
+ *     received -> executing -> done -> posted
+ *
+ * Writes are grouped: whatever a turn of the loop changed goes into one transaction at its
+ * end, each command once, with the state that it has by then. A commit that fails (a full
+ * disk) loses nothing that was stored before; its writes are kept and tried again every
+ * second, and meanwhile journal_has_room is false: nothing new may be taken. */
+#ifndef AGENT_JOURNAL_H
+#define AGENT_JOURNAL_H
+
+#include "agent/command.h"
+#include "agent/loop.h"
+#include "agent/settings.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct journal;
+
+/* Takes the lock, makes the folder and the database where they are missing. A database that
+ * is damaged is set aside under another name, never deleted. ERR_BUSY: another agent runs on
+ * this folder. on_durable is called for each written command once its state is on disk,
+ * never from inside journal_write. settings are borrowed. */
+struct journal *journal_open(struct loop *loop, const struct settings *settings,
+			     void (*on_durable)(void *context, struct command *command),
+			     void *context, struct error *err);
+/* Writes what is pending, where it can. Commands must still live. */
+void journal_close(struct journal *journal);
+
+/* The state of command changed: to be written at the end of the turn. command->text is
+ * stored with its first write. */
+void journal_write(struct journal *journal, struct command *command);
+/* The source has this answer: written with the next transaction, within a second. */
+void journal_posted(struct journal *journal, const char *id);
+
+/* May new commands be taken? */
+bool journal_has_room(const struct journal *journal);
+
+/* A command that has ended before, by its id: false when it is not known. Fills status and
+ * JSON of answer (initialised; a stand-in where the stored one had to go for room). */
+bool journal_find(struct journal *journal, const char *id, struct answer *answer);
+/* The stored JSON of an answer that was released from memory. */
+NODISCARD int journal_load_answer(struct journal *journal, const char *id, struct answer *answer,
+				  struct error *err);
+
+/* One command that has not ended for the source, as it was left. */
+struct journal_row {
+	enum command_state state; /* RECEIVED, EXECUTING or DONE */
+	const char *id;
+	const char *text; /* the command's JSON; NULL when DONE */
+	size_t text_size;
+	const char *receipt;    /* NULL: none */
+	const char *upload_url; /* NULL: none */
+	int attempt;
+	int64_t expires_at_ms;
+	int64_t received_at_ms;
+	/* DONE: */
+	enum answer_status status;
+	int64_t ended_at_ms;
+	size_t answer_size;
+};
+
+/* Walks them in order of arrival. */
+NODISCARD int journal_walk(struct journal *journal,
+			   void (*on_row)(void *context, const struct journal_row *row),
+			   void *context, struct error *err);
+
+/* For `relay-agent journal`: reads the journal of an agent that may be running. */
+NODISCARD int journal_list(const char *state_dir,
+			   void (*on_row)(void *context, const struct journal_row *row),
+			   void *context, struct error *err);
+
+#endif
