@@ -7,6 +7,7 @@
 #include "service/routes.h"
 #include "service/service.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,7 +100,8 @@ static int64_t take_delay(struct guard *guard, const uint8_t address[16])
 	return delay_ms < DELAY_MAX_MS ? delay_ms : DELAY_MAX_MS;
 }
 
-static void note_wrong(struct guard *guard, const uint8_t address[16])
+/* How many wrong tokens there were in a row. */
+static unsigned note_wrong(struct guard *guard, const uint8_t address[16])
 {
 	int64_t now_ms = clock_monotonic_ms();
 	struct guard_entry *entry = guard_find(guard, address);
@@ -110,6 +112,7 @@ static void note_wrong(struct guard *guard, const uint8_t address[16])
 	entry->seen_ms = now_ms;
 	entry->failures++;
 	entry->is_owed = true;
+	return entry->failures;
 }
 
 static void note_right(struct guard *guard, const uint8_t address[16])
@@ -171,13 +174,25 @@ static void check_role(struct request *request)
 		     role_name(request->token.role), needed);
 }
 
+/* Not each of them: who tries many must not fill the disk. */
+static void log_wrong(const struct request *request, const uint8_t address[16], unsigned failures)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+	if ((failures & (failures - 1)) != 0)
+		return;
+	(void)inet_ntop(AF_INET6, address, text, sizeof text); /* always fits */
+	struct log_field fields[] = {
+	    LOG_TEXT("method", request->method),
+	    LOG_TEXT("call", request->route->pattern),
+	    LOG_TEXT("address", text),
+	    LOG_NUMBER("times", failures),
+	};
+	log_event(LOG_LEVEL_INFO, "wrong token", fields, sizeof fields / sizeof *fields);
+}
+
 static void refuse_token(struct request *request, const uint8_t address[16])
 {
-	note_wrong(&request->service->guard, address);
-	log_event(LOG_LEVEL_INFO, "wrong token",
-		  (struct log_field[]){LOG_TEXT("method", request->method),
-				       LOG_TEXT("call", request->route->pattern)},
-		  2);
+	log_wrong(request, address, note_wrong(&request->service->guard, address));
 	request_fail(request, MHD_HTTP_UNAUTHORIZED,
 		     "this token is not known, or was revoked: `command-service token create` "
 		     "makes a new one");

@@ -1,7 +1,7 @@
 #include "service/request.h"
 
 #include "base/log.h"
-#include "base/mem.h"
+#include "base/str.h"
 #include "service/routes.h"
 #include "service/service.h"
 
@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MESSAGE_MAX = 64 * 1024 };
 
 const char *http_reason(unsigned status)
 {
@@ -75,11 +77,15 @@ void request_answer_json(struct request *request, unsigned status, struct json_o
 
 void request_fail(struct request *request, unsigned status, const char *format, ...)
 {
-	struct buf message = BUF_INIT(64 * 1024);
+	struct buf text = BUF_INIT(MESSAGE_MAX);
+	struct buf message = BUF_INIT(8 * MESSAGE_MAX);
 	va_list args;
 	va_start(args, format);
-	(void)buf_vprintf(&message, format, args); /* cut to nothing where it does not fit */
+	(void)buf_vprintf(&text, format, args); /* cut to nothing where it does not fit */
 	va_end(args);
+	/* It may quote a path or a header, which need not be UTF-8. */
+	str_append_printable(&message, buf_str(&text), text.size, MESSAGE_MAX);
+	buf_release(&text);
 	struct json_object *value = json_new_object();
 	json_set_int64(value, "statusCode", status);
 	json_set_text(value, "error", http_reason(status));

@@ -20,11 +20,16 @@ static int check_listen(const char *text, size_t size, struct error *err)
 	return listen_parse(text, &address, err);
 }
 
-/* Things are appended to it. */
+/* Paths are appended to it, and it goes into JSON as it is. */
 static int check_public_url(const char *text, size_t size, struct error *err)
 {
 	if (memchr(text, '?', size) || memchr(text, '#', size))
 		return error_set(err, ERR_INVALID, "must have no query and no fragment");
+	for (size_t i = 0; i < size; i++) {
+		if (text[i] <= ' ' || text[i] >= 0x7F)
+			return error_set(err, ERR_INVALID,
+					 "must be ASCII: write other characters as %%XX");
+	}
 	return 0;
 }
 

@@ -161,9 +161,13 @@ def test_messages_cannot_be_broken_by_input(service_site):
         reply = service_site.requestor.post("/v1/commands", json={"targetId": {text: 1}})
         assert reply.status == 400
         assert "targetId must be a string, not an object" in reply.message
-    reply = service_site.requestor.get("/v1/commands?status=%22%0d%0a%ff%00")
-    assert reply.status == 400
-    assert "\n" not in reply.message
+    for path in ("/v1/commands?status=%22%0d%0a%ff", "/v1/commands?%ff=1", "/v1/commands?a=%00"):
+        reply = service_site.requestor.get(path)
+        assert reply.status == 400
+        assert "\n" not in reply.message
+    reply = service_site.requestor.get("/v1/commands/%ff%0a%22")
+    assert reply.status == 404
+    assert reply.message == 'Command with ID \\xff\\n" not found'
 
 
 def test_the_log_holds_no_bodies_tokens_or_upload_keys(service_factory):
