@@ -17,11 +17,12 @@
 
 enum {
 	CONNECTION_MEMORY = 32 * 1024, /* of libmicrohttpd: headers, and a piece of a body */
-	CONNECTIONS_MAX = 16384,
+	CONNECTIONS_MAX = 8192,
 	FILES_BESIDE = 64,    /* descriptors for other things than connections */
 	SILENCE_SECONDS = 60, /* a connection that sends and takes nothing is closed */
 	ROUNDS_MAX = 8,       /* of a turn, before the loop looks at other things */
 	PEM_MAX = 1024 * 1024,
+	RETRY_MS = 1000,
 };
 
 /* ---- Turns */
@@ -52,6 +53,8 @@ static bool end_turn(struct server *server)
 		MHD_resume_connection(request->connection);
 	}
 	waiters_settle(&service->waiters, rc == 0);
+	if (rc < 0) /* what time demanded may have been in it */
+		service_note_due(service, clock_now_ms() + RETRY_MS);
 	return true;
 }
 

@@ -13,6 +13,7 @@ sleeps for a guessed time: the port file appears once connections are accepted.
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -38,7 +39,7 @@ def service_headers(token, org, **more):
 
 def service_wrapper():
     """A program in front of the service, such as valgrind: SERVICE_WRAPPER."""
-    return os.environ.get("SERVICE_WRAPPER", "").split()
+    return shlex.split(os.environ.get("SERVICE_WRAPPER", ""))
 
 
 class CommandService:

@@ -1,9 +1,13 @@
 """Fixtures of the service's tests: `pytest_plugins = ["service_plugin"]` makes them known. They
 are apart from service_fixtures.py, so that plain imports of that do not hinder pytest."""
 
+import itertools
+
 import pytest
 
 from service_fixtures import REPORT, CommandService, Site
+
+ORGS = itertools.count(1)
 
 
 @pytest.fixture
@@ -25,10 +29,32 @@ def service_factory():
     assert not REPORT.search(logs), logs
 
 
-@pytest.fixture
-def service_site(service_factory):
-    """A running service of the test's own with an empty database, and tokens for it."""
-    site = Site(service_factory().start())
+@pytest.fixture(scope="session")
+def service_shared():
+    """One running service for all tests that do nothing to the service itself."""
+    service = CommandService().start()
+    yield service
+    status = service.stop()
+    log = service.log()
+    service.close()
+    assert status == 0
+    assert not REPORT.search(log), log
+
+
+def talk(service, org):
+    site = Site(service, org)
     yield site
     site.requestor.close()
     site.agent.close()
+
+
+@pytest.fixture
+def service_site(service_shared):
+    """Tokens of an organisation of the test's own, on the shared service."""
+    yield from talk(service_shared, f"org-{next(ORGS)}")
+
+
+@pytest.fixture
+def service_own_site(service_factory):
+    """A running service of the test's own with an empty database, and tokens for it."""
+    yield from talk(service_factory().start(), "acme")

@@ -116,13 +116,13 @@ def connections(site, count):
         time.sleep(0.01)
 
 
-def test_a_long_poll_is_answered_at_once_when_a_command_comes(service_site):
-    service_site.requestor.get("/healthz")
+def test_a_long_poll_is_answered_at_once_when_a_command_comes(service_own_site):
+    service_own_site.requestor.get("/healthz")
     results = []
-    thread = poll(service_site, results, waitSeconds=60)
-    connections(service_site, 2)
+    thread = poll(service_own_site, results, waitSeconds=60)
+    connections(service_own_site, 2)
     began = time.monotonic()
-    record = service_site.requestor.send()
+    record = service_own_site.requestor.send()
     thread.join()
     assert time.monotonic() - began < 5
     assert [command["commandId"] for command in results[0]] == [record["id"]]
@@ -134,22 +134,22 @@ def test_a_long_poll_without_a_command_is_answered_empty_after_its_time(service_
     assert 0.9 < time.monotonic() - began < 10
 
 
-def test_a_command_is_not_given_to_a_client_that_has_gone(service_site):
-    service_site.requestor.get("/healthz")
+def test_a_command_is_not_given_to_a_client_that_has_gone(service_own_site):
+    service_own_site.requestor.get("/healthz")
     body = b'{"waitSeconds":60}'
     request = (f"POST /v1/agents/agent-1/commands/receive HTTP/1.1\r\nHost: x\r\n"
-               f"ts-auth-token: {service_site.agent_token}\r\nx-org-slug: acme\r\n"
+               f"ts-auth-token: {service_own_site.agent_token}\r\nx-org-slug: acme\r\n"
                f"Content-Length: {len(body)}\r\n\r\n").encode() + body
     for _ in range(3):
-        gone = socket.create_connection(("127.0.0.1", service_site.service.port))
+        gone = socket.create_connection(("127.0.0.1", service_own_site.service.port))
         gone.sendall(request)
-        connections(service_site, 2)
-        service_site.requestor.get("/healthz")  # what came before this was read before it
+        connections(service_own_site, 2)
+        service_own_site.requestor.get("/healthz")  # what came before this was read before it
         gone.close()
     results = []
-    thread = poll(service_site, results, waitSeconds=60)
+    thread = poll(service_own_site, results, waitSeconds=60)
     time.sleep(0.2)  # for the poll to begin; without it the test still holds
-    record = service_site.requestor.send()
+    record = service_own_site.requestor.send()
     thread.join()
     assert [(command["commandId"], command["attempt"]) for command in results[0]] == [
         (record["id"], 1)]
@@ -163,7 +163,7 @@ def test_a_delivery_that_breaks_off_is_taken_back_at_once(service_site):
     broken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     broken.connect(("127.0.0.1", service_site.service.port))
     broken.sendall((f"POST /v1/agents/agent-1/commands/receive HTTP/1.1\r\nHost: x\r\n"
-                    f"ts-auth-token: {service_site.agent_token}\r\nx-org-slug: acme\r\n"
+                    f"ts-auth-token: {service_site.agent_token}\r\nx-org-slug: {service_site.org}\r\n"
                     f"Content-Length: {len(body)}\r\n\r\n").encode() + body)
     assert broken.recv(1000).startswith(b"HTTP/1.1 200")
     assert service_site.requestor.record(record["id"])["status"] == "PROCESSING"
@@ -172,17 +172,17 @@ def test_a_delivery_that_breaks_off_is_taken_back_at_once(service_site):
     assert [(c["commandId"], c["attempt"]) for c in commands] == [(record["id"], 1)]
 
 
-def test_waiting_polls_are_served_in_their_order(service_site):
-    service_site.requestor.get("/healthz")
+def test_waiting_polls_are_served_in_their_order(service_own_site):
+    service_own_site.requestor.get("/healthz")
     results = [[], [], []]
     threads = []
     for number, result in enumerate(results):
-        threads.append(poll(service_site, result, waitSeconds=60))
-        connections(service_site, 2 + number)
+        threads.append(poll(service_own_site, result, waitSeconds=60))
+        connections(service_own_site, 2 + number)
         time.sleep(0.1)  # connected is not yet waiting
     ids = []
     for number in range(3):
-        ids.append(service_site.requestor.send()["id"])
+        ids.append(service_own_site.requestor.send()["id"])
         threads[number].join(30)
     assert [[command["commandId"] for command in result[0]] for result in results] == [
         [command_id] for command_id in ids]
@@ -251,8 +251,8 @@ def test_extend_wants_a_list_of_receipts(service_site):
 def test_another_agent_cannot_extend_or_end(service_site):
     service_site.requestor.send()
     command = service_site.agent.receive()[0]
-    token = service_site.service.create_token("agent", "acme", "agent-2")
-    other = Agent(service_site.url, token, "acme", "agent-2")
+    token = service_site.service.create_token("agent", service_site.org, "agent-2")
+    other = Agent(service_site.url, token, service_site.org, "agent-2")
     assert other.extend([command["receipt"]]) == ["lost"]
     assert other.end(command) == {"commandId": command["commandId"], "result": "conflict",
                                   "reason": "there is no such command in this queue"}
@@ -362,10 +362,10 @@ def test_agent_config_names_no_queue(service_site):
         "agentId": "agent-1", "agentVersion": "v1.2.3"})
     assert reply.status == 200
     assert reply.json() == {
-        "orgSlug": "acme", "integrationId": "agent-1", "agentId": "agent-1",
+        "orgSlug": service_site.org, "integrationId": "agent-1", "agentId": "agent-1",
         "agentName": "agent-1", "region": "local", "bucket": None, "streamBucket": None,
         "backupBucket": None, "kmsKey": None, "integrationType": "user_defined", "metadata": {},
-        "tags": [], "logGroupName": "/agents/acme/agent-1", "rpcSourceQueueUrl": None,
+        "tags": [], "logGroupName": f"/agents/{service_site.org}/agent-1", "rpcSourceQueueUrl": None,
         "rpcPlatformQueueUrl": None}
 
 

@@ -74,13 +74,13 @@ def test_a_refused_body_that_waits_for_100_is_never_sent(service_site):
     answer = raw(service_site, (head + "\r\n").encode())
     assert answer.startswith(b"HTTP/1.1 401 ")
     answer = raw(service_site, (
-        head + f"x-org-slug: acme\r\nts-auth-token: {service_site.requestor_token}\r\n\r\n").encode())
+        head + f"x-org-slug: {service_site.org}\r\nts-auth-token: {service_site.requestor_token}\r\n\r\n").encode())
     assert answer.startswith(b"HTTP/1.1 413 ")
     # And one that is welcome gets its 100.
     body = ('{"targetId":"a","action":"a","expiresAt":"%s","payload":1}' % iso()).encode()
     with socket.create_connection(("127.0.0.1", service_site.service.port), timeout=30) as client:
         client.sendall((f"POST /v1/commands HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
-                        f"x-org-slug: acme\r\nts-auth-token: {service_site.requestor_token}\r\n"
+                        f"x-org-slug: {service_site.org}\r\nts-auth-token: {service_site.requestor_token}\r\n"
                         f"Content-Length: {len(body)}\r\n\r\n").encode())
         assert client.recv(1000).startswith(b"HTTP/1.1 100 Continue")
         client.sendall(body)
@@ -93,24 +93,24 @@ def test_without_a_token_a_body_is_not_kept(service_site):
     assert reply.status == 401
 
 
-def test_many_large_bodies_without_a_token_cost_no_memory(service_site):
+def test_many_large_bodies_without_a_token_cost_no_memory(service_own_site):
     begun = []
     for _ in range(50):
-        client = socket.create_connection(("127.0.0.1", service_site.service.port))
+        client = socket.create_connection(("127.0.0.1", service_own_site.service.port))
         client.sendall(b"POST /v1/commands HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n")
         client.sendall(b"x" * 1_000_000)
         begun.append(client)
-    service_site.requestor.get("/healthz")
-    with open(f"/proc/{service_site.service.pid}/statm", encoding="ascii") as memory:
+    service_own_site.requestor.get("/healthz")
+    with open(f"/proc/{service_own_site.service.pid}/statm", encoding="ascii") as memory:
         resident = int(memory.read().split()[1]) * 4096
     for client in begun:
         client.close()
     assert resident < 250_000_000  # valgrind and sanitizers have their own needs
-    assert service_site.requestor.get("/healthz").status == 200
+    assert service_own_site.requestor.get("/healthz").status == 200
 
 
 def test_pipelined_requests_are_answered_in_order(service_site):
-    request = (f"GET /v1/commands?size=%d HTTP/1.1\r\nHost: x\r\nx-org-slug: acme\r\n"
+    request = (f"GET /v1/commands?size=%d HTTP/1.1\r\nHost: x\r\nx-org-slug: {service_site.org}\r\n"
                f"ts-auth-token: {service_site.requestor_token}\r\n\r\n")
     last = request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
     answer = raw(service_site, (request % 1 + request % 2 + last % 3).encode())
@@ -149,7 +149,7 @@ def test_a_body_that_breaks_off_stores_nothing(service_site):
     body = ('{"targetId":"a","action":"a","expiresAt":"%s","payload":1}' % iso()).encode()
     for cut in (0, 1, len(body) - 1):
         with socket.create_connection(("127.0.0.1", service_site.service.port)) as client:
-            client.sendall((f"POST /v1/commands HTTP/1.1\r\nHost: x\r\nx-org-slug: acme\r\n"
+            client.sendall((f"POST /v1/commands HTTP/1.1\r\nHost: x\r\nx-org-slug: {service_site.org}\r\n"
                             f"ts-auth-token: {service_site.requestor_token}\r\n"
                             f"Content-Length: {len(body)}\r\n\r\n").encode() + body[:cut])
     service_site.requestor.get("/healthz")
@@ -167,7 +167,7 @@ def test_messages_cannot_be_broken_by_input(service_site):
         assert "\n" not in reply.message
     reply = service_site.requestor.get("/v1/commands/%ff%0a%22")
     assert reply.status == 404
-    assert reply.message == 'Command with ID \\xff\\n" not found'
+    assert reply.message == 'Command with ID \\xFF\\n" not found'
 
 
 def test_the_log_holds_no_bodies_tokens_or_upload_keys(service_factory):
@@ -188,10 +188,10 @@ def test_the_log_holds_no_bodies_tokens_or_upload_keys(service_factory):
         assert secret not in log
 
 
-def test_an_idle_service_logs_nothing_at_info(service_site):
-    service_site.requestor.send()
-    service_site.agent.end(service_site.agent.receive()[0])
-    assert len(service_site.service.log().splitlines()) == 1
+def test_an_idle_service_logs_nothing_at_info(service_own_site):
+    service_own_site.requestor.send()
+    service_own_site.agent.end(service_own_site.agent.receive()[0])
+    assert len(service_own_site.service.log().splitlines()) == 1
 
 
 def test_answers_are_not_cached(service_site):

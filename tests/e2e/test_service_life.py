@@ -122,9 +122,9 @@ def test_a_database_that_cannot_be_written_is_explained(tmp_path):
     assert str(tmp_path) in done.stderr
 
 
-def test_files_are_for_their_owner_only(service_site):
-    service_site.requestor.send()
-    for path in service_site.service.db.parent.glob("commands.db*"):
+def test_files_are_for_their_owner_only(service_own_site):
+    service_own_site.requestor.send()
+    for path in service_own_site.service.db.parent.glob("commands.db*"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
@@ -215,45 +215,45 @@ def waiting(service, count):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_answers_long_polls_empty_and_ends_with_0(service_site, number):
-    service_site.requestor.get("/healthz")
-    record = service_site.requestor.send(target="agent-2")
+def test_a_signal_answers_long_polls_empty_and_ends_with_0(service_own_site, number):
+    service_own_site.requestor.get("/healthz")
+    record = service_own_site.requestor.send(target="agent-2")
     results = []
 
     def poll():
-        with service_site.new_agent() as agent:
+        with service_own_site.new_agent() as agent:
             results.append(agent.receive(waitSeconds=60))
 
     def wait():
-        with service_site.new_requestor() as requestor:
+        with service_own_site.new_requestor() as requestor:
             results.append(requestor.record(record["id"], wait=60)["status"])
 
     threads = [threading.Thread(target=poll) for _ in range(3)] + [threading.Thread(target=wait)]
     for thread in threads:
         thread.start()
-    waiting(service_site.service, 5)
-    service_site.requestor.get("/healthz")
+    waiting(service_own_site.service, 5)
+    service_own_site.requestor.get("/healthz")
     began = time.monotonic()
-    service_site.service.signal(number)
-    assert service_site.service.wait() == 0
+    service_own_site.service.signal(number)
+    assert service_own_site.service.wait() == 0
     assert time.monotonic() - began < 3
     for thread in threads:
         thread.join()
     assert sorted(results, key=str) == ["PENDING", [], [], []]
 
 
-def test_a_request_under_way_ends_before_the_service_does(service_site):
+def test_a_request_under_way_ends_before_the_service_does(service_own_site):
     body = ('{"targetId":"agent-1","action":"a","expiresAt":"%s","payload":1}' % iso()).encode()
-    with socket.create_connection(("127.0.0.1", service_site.service.port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", service_own_site.service.port), timeout=30) as client:
         client.sendall((f"POST /v1/commands HTTP/1.1\r\nHost: x\r\nx-org-slug: acme\r\n"
-                        f"ts-auth-token: {service_site.requestor_token}\r\n"
+                        f"ts-auth-token: {service_own_site.requestor_token}\r\n"
                         f"Content-Length: {len(body)}\r\n\r\n").encode() + body[:20])
         time.sleep(0.2)  # for its head to be read: else it is no request yet
-        service_site.service.signal(signal.SIGTERM)
+        service_own_site.service.signal(signal.SIGTERM)
         deadline = time.monotonic() + 10
         while True:  # no new connections are taken
             try:
-                socket.create_connection(("127.0.0.1", service_site.service.port)).close()
+                socket.create_connection(("127.0.0.1", service_own_site.service.port)).close()
             except ConnectionRefusedError:
                 break
             assert time.monotonic() < deadline
@@ -262,53 +262,53 @@ def test_a_request_under_way_ends_before_the_service_does(service_site):
         answer = client.recv(10000)
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"Connection: close" in answer
-    assert service_site.service.wait() == 0
-    service_site.service.start()
-    assert len(service_site.new_requestor().search()["hits"]) == 1
+    assert service_own_site.service.wait() == 0
+    service_own_site.service.start()
+    assert len(service_own_site.new_requestor().search()["hits"]) == 1
 
 
-def test_a_request_that_never_ends_does_not_keep_the_service(service_site):
-    with socket.create_connection(("127.0.0.1", service_site.service.port)) as client:
+def test_a_request_that_never_ends_does_not_keep_the_service(service_own_site):
+    with socket.create_connection(("127.0.0.1", service_own_site.service.port)) as client:
         client.sendall((f"POST /v1/commands HTTP/1.1\r\nHost: x\r\nx-org-slug: acme\r\n"
-                        f"ts-auth-token: {service_site.requestor_token}\r\n"
+                        f"ts-auth-token: {service_own_site.requestor_token}\r\n"
                         f"Content-Length: 1000\r\n\r\n").encode())
         time.sleep(0.2)  # for its head to be read
         began = time.monotonic()
-        service_site.service.signal(signal.SIGTERM)
-        assert service_site.service.wait() == 0
+        service_own_site.service.signal(signal.SIGTERM)
+        assert service_own_site.service.wait() == 0
         assert 4 < time.monotonic() - began < 15
-    assert "stopping with requests under way" in service_site.service.log()
+    assert "stopping with requests under way" in service_own_site.service.log()
 
 
-def test_a_second_signal_stops_at_once(service_site):
-    with socket.create_connection(("127.0.0.1", service_site.service.port)) as client:
+def test_a_second_signal_stops_at_once(service_own_site):
+    with socket.create_connection(("127.0.0.1", service_own_site.service.port)) as client:
         client.sendall((f"POST /v1/commands HTTP/1.1\r\nHost: x\r\nx-org-slug: acme\r\n"
-                        f"ts-auth-token: {service_site.requestor_token}\r\n"
+                        f"ts-auth-token: {service_own_site.requestor_token}\r\n"
                         f"Content-Length: 1000\r\n\r\n").encode())
         time.sleep(0.2)  # for its head to be read
-        service_site.service.signal(signal.SIGTERM)
-        while "stopping on SIGTERM" not in service_site.service.log():
+        service_own_site.service.signal(signal.SIGTERM)
+        while "stopping on SIGTERM" not in service_own_site.service.log():
             time.sleep(0.01)
         began = time.monotonic()
-        service_site.service.signal(signal.SIGTERM)
-        assert service_site.service.wait() == 0
+        service_own_site.service.signal(signal.SIGTERM)
+        assert service_own_site.service.wait() == 0
         assert time.monotonic() - began < 3
 
 
 # -- Surviving ----------------------------------------------------------------------------
 
 
-def test_everything_is_kept_over_a_new_start(service_site):
-    requestor, agent = service_site.requestor, service_site.agent
+def test_everything_is_kept_over_a_new_start(service_own_site):
+    requestor, agent = service_own_site.requestor, service_own_site.agent
     records = [requestor.send(metadata={"n": str(n)}) for n in range(4)]
     first, second = agent.receive(max=2)
     agent.end(first)
     before = [requestor.record(record["id"]) for record in records]
     histories = [requestor.history(record["id"]) for record in records]
-    for stop in (service_site.service.stop, service_site.service.kill):
+    for stop in (service_own_site.service.stop, service_own_site.service.kill):
         stop()
-        service_site.service.start()
-        requestor, agent = service_site.new_requestor(), service_site.new_agent()
+        service_own_site.service.start()
+        requestor, agent = service_own_site.new_requestor(), service_own_site.new_agent()
         assert [requestor.record(record["id"]) for record in records] == before
         assert [requestor.history(record["id"]) for record in records] == histories
     assert agent.extend([second["receipt"]]) == ["ok"]
@@ -317,15 +317,15 @@ def test_everything_is_kept_over_a_new_start(service_site):
         record["id"] for record in records[2:]]
 
 
-def test_what_was_answered_survives_kill_9_under_load(service_site):
+def test_what_was_answered_survives_kill_9_under_load(service_own_site):
     """Commands that were answered with 200 are there, whole, whenever the service is killed."""
-    service = service_site.service
+    service = service_own_site.service
     stored, ended = [], []
     for _ in range(4):
         stop = threading.Event()
 
         def post():
-            with service_site.new_requestor() as requestor:
+            with service_own_site.new_requestor() as requestor:
                 while not stop.is_set():
                     try:
                         stored.append(requestor.send(payload="x" * 2000)["id"])
@@ -335,7 +335,7 @@ def test_what_was_answered_survives_kill_9_under_load(service_site):
                         return
 
         def work():
-            with service_site.new_agent() as agent:
+            with service_own_site.new_agent() as agent:
                 while not stop.is_set():
                     try:
                         for command in agent.receive(waitSeconds=1):
@@ -357,7 +357,7 @@ def test_what_was_answered_survives_kill_9_under_load(service_site):
         for thread in threads:
             thread.join()
         service.start()
-    requestor = service_site.new_requestor()
+    requestor = service_own_site.new_requestor()
     for command_id in stored:
         assert requestor.record(command_id)["requestBody"]["body"] == "x" * 2000
     for command_id in ended:
@@ -368,10 +368,10 @@ def test_what_was_answered_survives_kill_9_under_load(service_site):
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_full_disk_is_503_with_nothing_half_written_and_heals(service_site):
+def test_a_full_disk_is_503_with_nothing_half_written_and_heals(service_own_site):
     """The limit on file sizes stands for a disk that is full; raising it, for one that is not
     any more."""
-    service, requestor = service_site.service, service_site.requestor
+    service, requestor = service_own_site.service, service_own_site.requestor
     first = requestor.send(payload="x" * 1000)
     if os.environ.get("SERVICE_WRAPPER"):
         pytest.skip("the limit would be that of the wrapper's files too")
@@ -394,16 +394,16 @@ def test_a_full_disk_is_503_with_nothing_half_written_and_heals(service_site):
     # An upload has no room either.
     resource.prlimit(service.pid, resource.RLIMIT_FSIZE,
                      (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    command = service_site.agent.receive(max=1)[0]
-    path = command["responseBodyUploadUrl"][len(service_site.url):]
-    assert Client(service_site.url).put(path, body=b'"small"').status == 200
+    command = service_own_site.agent.receive(max=1)[0]
+    path = command["responseBodyUploadUrl"][len(service_own_site.url):]
+    assert Client(service_own_site.url).put(path, body=b'"small"').status == 200
     resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-    reply = Client(service_site.url).put(path, body=b'"%s"' % (b"x" * 200_000))
+    reply = Client(service_own_site.url).put(path, body=b'"%s"' % (b"x" * 200_000))
     assert reply.status == 503
     resource.prlimit(service.pid, resource.RLIMIT_FSIZE,
                      (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert requestor.send()["status"] == "PENDING"
-    assert service_site.agent.end(command, responseBodyDelivery="referenced")["result"] == (
+    assert service_own_site.agent.end(command, responseBodyDelivery="referenced")["result"] == (
         "accepted")
     assert requestor.record(command["commandId"])["responseBody"] == "small"
     log = service.log()
@@ -414,21 +414,21 @@ def test_a_full_disk_is_503_with_nothing_half_written_and_heals(service_site):
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_full_disk_loses_no_delivery(service_site):
+def test_a_full_disk_loses_no_delivery(service_own_site):
     """A command that cannot be marked as delivered is not delivered."""
     if os.environ.get("SERVICE_WRAPPER"):
         pytest.skip("the limit would be that of the wrapper's files too")
-    service, requestor = service_site.service, service_site.requestor
+    service, requestor = service_own_site.service, service_own_site.requestor
     ids = [requestor.send(payload="x" * 1000)["id"] for _ in range(20)]
     wal = service.db.with_name("commands.db-wal").stat().st_size
     resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (wal, resource.RLIM_INFINITY))
-    reply = service_site.agent.call("receive", {"max": 20})
+    reply = service_own_site.agent.call("receive", {"max": 20})
     while reply.status == 200 and reply.json()["commands"]:
-        reply = service_site.agent.call("receive", {"max": 1})
+        reply = service_own_site.agent.call("receive", {"max": 1})
     resource.prlimit(service.pid, resource.RLIMIT_FSIZE,
                      (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     delivered = [hit["id"] for hit in requestor.search(status="PROCESSING")["hits"]]
-    rest = [command["commandId"] for command in service_site.agent.receive(max=100)]
+    rest = [command["commandId"] for command in service_own_site.agent.receive(max=100)]
     assert sorted(delivered + rest) == sorted(ids)
     assert reply.status == 503
     assert rest

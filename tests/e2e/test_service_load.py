@@ -16,7 +16,7 @@ IS_CHECKED = bool(os.environ.get("SERVICE_WRAPPER")) or "san" in os.environ.get(
     "RELAY_BUILD_DIR", "")
 
 
-def test_each_of_1000_commands_goes_to_one_of_four_agents(service_site):
+def test_each_of_1000_commands_goes_to_one_of_four_agents(service_own_site):
     total = 1000
     received, failures = [], []
     lock = threading.Lock()
@@ -24,7 +24,7 @@ def test_each_of_1000_commands_goes_to_one_of_four_agents(service_site):
 
     def work():
         try:
-            with service_site.new_agent() as agent:
+            with service_own_site.new_agent() as agent:
                 while True:
                     commands = agent.receive(max=7, waitSeconds=2)
                     if not commands and sent.is_set():
@@ -41,7 +41,7 @@ def test_each_of_1000_commands_goes_to_one_of_four_agents(service_site):
             raise
 
     def send(first, ids):
-        with service_site.new_requestor() as requestor:
+        with service_own_site.new_requestor() as requestor:
             for number in range(first, total, 4):
                 ids[number] = requestor.send(payload={"n": number})["id"]
 
@@ -59,12 +59,12 @@ def test_each_of_1000_commands_goes_to_one_of_four_agents(service_site):
     assert len(received) == total  # none twice
     assert set(received) == set(ids)  # none lost
     for start in range(0, total, 200):
-        hits = service_site.requestor.search(**{"from": start, "size": 200})["hits"]
+        hits = service_own_site.requestor.search(**{"from": start, "size": 200})["hits"]
         assert len(hits) == 200
         for hit in hits:
             assert hit["status"] == "SUCCESS"
             assert hit["responseBody"] == hit["requestBody"]["body"]
-    assert service_site.requestor.search(**{"from": total})["hits"] == []
+    assert service_own_site.requestor.search(**{"from": total})["hits"] == []
 
 
 def usage(pid):
@@ -98,10 +98,10 @@ def read_answer(client):
     return json.loads(body)
 
 
-def test_500_long_polls_are_held_and_served(service_site):
-    clients = [long_poll(service_site, 60) for _ in range(500)]
-    service_site.requestor.get("/healthz")
-    ids = {service_site.requestor.send()["id"] for _ in range(500)}
+def test_500_long_polls_are_held_and_served(service_own_site):
+    clients = [long_poll(service_own_site, 60) for _ in range(500)]
+    service_own_site.requestor.get("/healthz")
+    ids = {service_own_site.requestor.send()["id"] for _ in range(500)}
     got = [command["commandId"] for client in clients
            for command in read_answer(client)["commands"]]
     assert len(got) == 500
@@ -111,13 +111,13 @@ def test_500_long_polls_are_held_and_served(service_site):
 
 
 @pytest.mark.timing
-def test_500_long_polls_cost_little_memory_and_no_time(service_site):
-    clients = [long_poll(service_site, 60) for _ in range(500)]
-    service_site.requestor.get("/healthz")
+def test_500_long_polls_cost_little_memory_and_no_time(service_own_site):
+    clients = [long_poll(service_own_site, 60) for _ in range(500)]
+    service_own_site.requestor.get("/healthz")
     time.sleep(0.5)  # until all are read
-    cpu, _, waits = usage(service_site.service.pid)
+    cpu, _, waits = usage(service_own_site.service.pid)
     time.sleep(2)
-    cpu_after, resident, waits_after = usage(service_site.service.pid)
+    cpu_after, resident, waits_after = usage(service_own_site.service.pid)
     for client in clients:
         client.close()
     assert cpu_after - cpu <= 0.02
@@ -127,24 +127,24 @@ def test_500_long_polls_cost_little_memory_and_no_time(service_site):
 
 
 @pytest.mark.timing
-def test_an_idle_service_sleeps(service_site):
-    service_site.requestor.send()
-    service_site.agent.receive()
-    service_site.requestor.close()
-    service_site.agent.close()
+def test_an_idle_service_sleeps(service_own_site):
+    service_own_site.requestor.send()
+    service_own_site.agent.receive()
+    service_own_site.requestor.close()
+    service_own_site.agent.close()
     time.sleep(0.2)
-    cpu, _, waits = usage(service_site.service.pid)
+    cpu, _, waits = usage(service_own_site.service.pid)
     time.sleep(2)
-    cpu_after, _, waits_after = usage(service_site.service.pid)
+    cpu_after, _, waits_after = usage(service_own_site.service.pid)
     assert cpu_after - cpu <= 0.01
     assert waits_after - waits <= 2
 
 
-def test_sixteen_requestors_in_parallel_store_everything(service_site):
+def test_sixteen_requestors_in_parallel_store_everything(service_own_site):
     ids, lock = [], threading.Lock()
 
     def send():
-        with service_site.new_requestor() as requestor:
+        with service_own_site.new_requestor() as requestor:
             own = [requestor.send(target=f"agent-{number % 3}")["id"] for number in range(50)]
         with lock:
             ids.extend(own)
@@ -155,18 +155,18 @@ def test_sixteen_requestors_in_parallel_store_everything(service_site):
     for thread in threads:
         thread.join()
     assert len(set(ids)) == 800
-    service_site.service.kill()
-    service_site.service.start()
-    requestor = service_site.new_requestor()
+    service_own_site.service.kill()
+    service_own_site.service.start()
+    requestor = service_own_site.new_requestor()
     found = [hit["id"] for start in range(0, 800, 200)
              for hit in requestor.search(**{"from": start, "size": 200})["hits"]]
     assert sorted(found) == sorted(ids)
 
 
-def test_many_connections_without_requests_do_not_keep_others_out(service_site):
-    idle = [socket.create_connection(("127.0.0.1", service_site.service.port))
+def test_many_connections_without_requests_do_not_keep_others_out(service_own_site):
+    idle = [socket.create_connection(("127.0.0.1", service_own_site.service.port))
             for _ in range(400)]
-    with service_site.new_requestor() as requestor:
+    with service_own_site.new_requestor() as requestor:
         assert requestor.get("/healthz").status == 200
         requestor.send(expiresAt=iso(100))
     for client in idle:

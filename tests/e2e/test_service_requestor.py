@@ -35,7 +35,7 @@ def test_a_new_command_is_answered_with_its_record(service_site):
     assert UUID.fullmatch(record["id"]) and UUID.fullmatch(record["createdBy"])
     assert TIME.fullmatch(record["createdAt"])
     assert record == {
-        "id": record["id"], "orgSlug": "acme", "targetId": "agent-1", "action": "an.Action",
+        "id": record["id"], "orgSlug": service_site.org, "targetId": "agent-1", "action": "an.Action",
         "expiresAt": expires, "metadata": {"vendor": "tetra", "run": "7"}, "status": "PENDING",
         "requestBody": {"body": payload, "action": "an.Action", "targetId": "agent-1",
                         "commandId": record["id"], "createdAt": record["createdAt"],
@@ -199,18 +199,18 @@ def test_an_idempotency_key_is_not_for_another_command(service_site):
 
 
 def test_an_idempotency_key_is_the_orgs_own(service_site):
-    other = service_site.service.create_token("requestor", "other")
+    other = service_site.service.create_token("requestor", service_site.org + "-b")
     first = service_site.requestor.send(headers={"Idempotency-Key": "k"})
     second = service_site.requestor.send(headers={"Idempotency-Key": "k", "ts-auth-token": other,
-                                                  "x-org-slug": "other"})
+                                                  "x-org-slug": service_site.org + "-b"})
     assert first["id"] != second["id"]
 
 
-def test_an_idempotency_key_holds_over_a_new_start_and_for_parallel_requests(service_site):
+def test_an_idempotency_key_holds_over_a_new_start_and_for_parallel_requests(service_own_site):
     ids = []
 
     def send():
-        with service_site.new_requestor() as requestor:
+        with service_own_site.new_requestor() as requestor:
             ids.append(requestor.send(headers={"Idempotency-Key": "k"})["id"])
 
     threads = [threading.Thread(target=send) for _ in range(8)]
@@ -220,9 +220,9 @@ def test_an_idempotency_key_holds_over_a_new_start_and_for_parallel_requests(ser
         thread.join()
     assert len(ids) == 8
     assert len(set(ids)) == 1
-    service_site.service.kill()
-    service_site.service.start()
-    assert service_site.new_requestor().send(headers={"Idempotency-Key": "k"})["id"] == ids[0]
+    service_own_site.service.kill()
+    service_own_site.service.start()
+    assert service_own_site.new_requestor().send(headers={"Idempotency-Key": "k"})["id"] == ids[0]
 
 
 def test_an_idempotency_key_must_be_one(service_site):
@@ -245,29 +245,29 @@ def test_an_unknown_command_is_404(service_site):
             assert reply.message == f"Command with ID {unknown} not found"
 
 
-def test_wait_answers_at_the_terminal_status(service_site):
-    record = service_site.requestor.send()
-    command = service_site.agent.receive()[0]
+def test_wait_answers_at_the_terminal_status(service_own_site):
+    record = service_own_site.requestor.send()
+    command = service_own_site.agent.receive()[0]
     answers = []
 
     def wait():
-        with service_site.new_requestor() as requestor:
+        with service_own_site.new_requestor() as requestor:
             answers.append((requestor.record(record["id"], wait=60), time.monotonic()))
 
     threads = [threading.Thread(target=wait) for _ in range(3)]
     for thread in threads:
         thread.start()
-    while len(established(service_site)) < 5:  # the three, and the site's own two
+    while len(established(service_own_site)) < 5:  # the three, and the site's own two
         time.sleep(0.01)
     ended = time.monotonic()
-    service_site.agent.end(command)
+    service_own_site.agent.end(command)
     for thread in threads:
         thread.join()
     assert [answer["status"] for answer, _ in answers] == ["SUCCESS"] * 3
     assert max(at for _, at in answers) - ended < 5
     # Of an ended one at once.
     began = time.monotonic()
-    assert service_site.requestor.record(record["id"], wait=60)["status"] == "SUCCESS"
+    assert service_own_site.requestor.record(record["id"], wait=60)["status"] == "SUCCESS"
     assert time.monotonic() - began < 5
 
 

@@ -124,9 +124,9 @@ def test_all_wrong_parameters_are_named_at_once(service_site):
 
 def test_an_org_sees_its_own_commands_only(service_site):
     service_site.requestor.send()
-    token = service_site.service.create_token("requestor", "other")
+    token = service_site.service.create_token("requestor", service_site.org + "-b")
     theirs = service_site.new_requestor()
-    theirs.headers.update({"ts-auth-token": token, "x-org-slug": "other"})
+    theirs.headers.update({"ts-auth-token": token, "x-org-slug": service_site.org + "-b"})
     assert theirs.search()["hits"] == []
     assert theirs.get("/v1/commands/actions").json() == []
     own = theirs.send()

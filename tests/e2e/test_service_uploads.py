@@ -38,12 +38,17 @@ class Upload:
 
     def files(self):
         folder = self.site.service.db.with_name("commands.db-answers")
-        return sorted(path.name for path in folder.iterdir())
+        return sorted(path.name for path in folder.iterdir() if path.name.startswith(self.id))
 
 
 @pytest.fixture
 def upload(service_site):
     return Upload(service_site)
+
+
+@pytest.fixture
+def own_upload(service_own_site):
+    return Upload(service_own_site)
 
 
 def document(size):
@@ -87,30 +92,30 @@ def test_the_border_is_10_mb(upload, extra, is_inline):
     assert ("responseBodyUrl" in record) != is_inline
 
 
-def test_a_larger_answer_is_streamed_from_its_url(upload):
+def test_a_larger_answer_is_streamed_from_its_url(own_upload):
     body = document(30_000_000)
-    assert upload.put(gzip.compress(body, 1), Content_Encoding="gzip").status == 200
-    assert upload.end("FAILURE")["result"] == "accepted"
-    requestor = upload.site.requestor
-    record = requestor.record(upload.id)
+    assert own_upload.put(gzip.compress(body, 1), Content_Encoding="gzip").status == 200
+    assert own_upload.end("FAILURE")["result"] == "accepted"
+    requestor = own_upload.site.requestor
+    record = requestor.record(own_upload.id)
     assert record["status"] == "FAILURE"
     assert record["responseBody"] is None
     keys = list(record)
     assert keys[keys.index("responseBody") + 1] == "responseBodyUrl"
     url = record["responseBodyUrl"]
-    assert url == f"{upload.site.url}/v1/commands/{upload.id}/response"
-    path = url[len(upload.site.url):]
+    assert url == f"{own_upload.site.url}/v1/commands/{own_upload.id}/response"
+    path = url[len(own_upload.site.url):]
     reply = requestor.get(path)
     assert reply.headers["Content-Type"] == "application/json"
     assert reply.headers["Accept-Ranges"] == "bytes"
     assert reply.body == body
-    assert Client(upload.site.url).get(path).status == 401
+    assert Client(own_upload.site.url).get(path).status == 401
     assert requestor.search()["hits"][0] == record
     # It is still there after a crash.
-    upload.site.service.kill()
-    upload.site.service.start()
-    assert upload.site.new_requestor().get(path).body == body
-    assert upload.files() == [f"{upload.id}.json"]
+    own_upload.site.service.kill()
+    own_upload.site.service.start()
+    assert own_upload.site.new_requestor().get(path).body == body
+    assert own_upload.files() == [f"{own_upload.id}.json"]
 
 
 def test_ranges_of_a_large_answer(upload):
@@ -250,31 +255,33 @@ def test_upload_urls_cannot_be_guessed_and_end_with_their_command(service_site):
     assert second.put(b"1").status == 200
 
 
-def test_left_overs_of_a_crash_are_removed_at_the_next_start(upload):
-    upload.put(b'{"number": 1}')
-    site = upload.site
+def test_left_overs_of_a_crash_are_removed_at_the_next_start(own_upload):
+    own_upload.put(b'{"number": 1}')
+    site = own_upload.site
     with socket.create_connection(("127.0.0.1", site.service.port)) as broken:
-        broken.sendall((f"PUT {upload.path} HTTP/1.1\r\nHost: x\r\n"
+        broken.sendall((f"PUT {own_upload.path} HTTP/1.1\r\nHost: x\r\n"
                         f"Content-Length: 100\r\n\r\n[1,").encode())
-        wait_for(lambda: len(upload.files()) == 2)
+        wait_for(lambda: len(own_upload.files()) == 2)
         site.service.kill()
     folder = site.service.db.with_name("commands.db-answers")
     stranger = folder / "notes.txt"
     stranger.write_text("not ours")
     (folder / "01900000-0000-7000-8000-000000000000.json").write_text("1")
     site.service.start()
-    assert upload.files() == [f"{upload.id}.json", "notes.txt"]
+    assert own_upload.files() == [f"{own_upload.id}.json"]
+    assert stranger.read_text() == "not ours"
+    assert len(list(folder.iterdir())) == 2
     agent = site.new_agent()
-    assert agent.end(upload.command, responseBodyDelivery="referenced")["result"] == "accepted"
-    assert site.new_requestor().record(upload.id)["responseBody"] == {"number": 1}
+    assert agent.end(own_upload.command, responseBodyDelivery="referenced")["result"] == "accepted"
+    assert site.new_requestor().record(own_upload.id)["responseBody"] == {"number": 1}
 
 
-def test_a_large_upload_does_not_fill_the_memory(upload):
+def test_a_large_upload_does_not_fill_the_memory(own_upload):
     body = b'"' + b"x" * 150_000_000 + b'"'
-    assert upload.put(gzip.compress(body, 1), Content_Encoding="gzip").status == 200
-    upload.end()
-    assert upload.site.requestor.get(f"/v1/commands/{upload.id}/response").body == body
-    with open(f"/proc/{upload.site.service.pid}/status", encoding="ascii") as status:
+    assert own_upload.put(gzip.compress(body, 1), Content_Encoding="gzip").status == 200
+    own_upload.end()
+    assert own_upload.site.requestor.get(f"/v1/commands/{own_upload.id}/response").body == body
+    with open(f"/proc/{own_upload.site.service.pid}/status", encoding="ascii") as status:
         peak = int(next(line for line in status if line.startswith("VmHWM")).split()[1])
     if not os.environ.get("SERVICE_WRAPPER") and "san" not in os.environ.get("RELAY_BUILD_DIR", ""):
         assert peak < 40_000
