@@ -13,7 +13,7 @@
 #include <sys/queue.h>
 
 enum {
-	LEASE_SECONDS = 60,
+	LEASE_SECONDS = 30,
 	CALL_TIMEOUT_MS = 30000,
 	POST_TIMEOUT_MS = 60000,
 	LAST_WORD_TIMEOUT_MS = 150, /* "stopped" must not hold up a stop */

@@ -316,6 +316,50 @@ Test(service_store, takes_a_delivery_back_as_if_it_had_not_been)
 	tear_down(fixture);
 }
 
+Test(service_store, purges_the_oldest_first_and_only_what_waits_for_that_target)
+{
+	struct fixture *fixture = set_up();
+	struct command first = add(fixture, "a", HOUR_MS);
+	struct command second = add(fixture, "a", HOUR_MS);
+	struct command third = add(fixture, "a", HOUR_MS);
+	struct command other = add(fixture, "b", HOUR_MS);
+	char ids[2][UUID_TEXT_SIZE];
+	size_t count = 0;
+	struct error err;
+	cr_assert_eq(store_purge(fixture->store, "acme", "a", clock_now_ms(), 2, ids, &count, &err),
+		     0);
+	cr_assert_eq(count, 2);
+	cr_assert_str_eq(ids[0], first.id);
+	cr_assert_str_eq(ids[1], second.id);
+	cr_assert_eq(get(fixture, first.seq).status, STATUS_PURGED);
+	cr_assert_eq(get(fixture, first.seq).due_ms, 0);
+	cr_assert_eq(get(fixture, third.seq).status, STATUS_PENDING);
+	cr_assert_eq(get(fixture, other.seq).status, STATUS_PENDING);
+	cr_assert_eq(fixture->ends, 2);
+	tear_down(fixture);
+}
+
+Test(service_store, finds_tokens_until_they_are_revoked)
+{
+	struct fixture *fixture = set_up();
+	struct token token = {.role = ROLE_AGENT, .org = "acme", .agent = "a"};
+	struct token found;
+	uint8_t digest[SHA256_SIZE], other[SHA256_SIZE];
+	struct error err;
+	digest_sha256("one", 3, digest);
+	digest_sha256("two", 3, other);
+	cr_assert_eq(store_token_add(fixture->store, &token, digest, &err), 0);
+	cr_assert_eq(store_token_find(fixture->store, digest, &found, &err), 0);
+	cr_assert_str_eq(found.id, token.id);
+	cr_assert_str_eq(found.agent, "a");
+	cr_assert_eq(found.role, ROLE_AGENT);
+	cr_assert_eq(store_token_find(fixture->store, other, &found, &err), ERR_NOT_FOUND);
+	cr_assert_eq(store_token_revoke(fixture->store, "none", 5, &err), ERR_NOT_FOUND);
+	cr_assert_eq(store_token_revoke(fixture->store, token.id, 5, &err), 0);
+	cr_assert_eq(store_token_find(fixture->store, digest, &found, &err), ERR_NOT_FOUND);
+	tear_down(fixture);
+}
+
 Test(service_store, forgets_an_uncommitted_turn)
 {
 	struct fixture *fixture = set_up();
