@@ -7,11 +7,12 @@ import pathlib
 import resource
 import signal
 import sqlite3
+import time
 
 import pytest
 
 from support.agents import Agent
-from support.processes import ROOT, Run
+from support.processes import PATIENCE, ROOT, Run
 from support.raw_target import Gate, Slow, answer, text
 from support.requestors import Requestor, V2
 from support.v2 import WithCryptography
@@ -41,6 +42,16 @@ def killed_in_flight(site, raw, method, action=None, **settings):
     raw.wait_for(url)
     pair.agent.kill()
     return pair.agent, pair.requestor, record, url
+
+
+def wait_for_listing(agent, predicate):
+    """What `relay-agent journal` prints of a running agent, once it is as hoped."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        listed = Run(["journal", "--state-dir", agent.settings["STATE_DIR"]]).out
+        if predicate(listed):
+            return listed
+        assert time.monotonic() < deadline, listed
 
 
 def with_next_life(agent, check, **settings):
@@ -143,12 +154,10 @@ def test_answers_wait_for_the_service_across_a_kill(own_service, raw):
     own_service.kill()
     gate.open.set()
     small.open.set()
-    for record in records:
-        agent.process.wait_for(lambda line: record["id"] in line and '"status":"SUCCESS"' in line)
     agent.process.wait_for(lambda line: "posting answers fails" in line)
+    listed = wait_for_listing(agent, lambda text: text.count("done") == 2)
+    assert all(record["id"] in listed for record in records)
     agent.kill()
-    listed = Run(["journal", "--state-dir", agent.settings["STATE_DIR"]]).out
-    assert all(record["id"] in listed for record in records) and listed.count("done") == 2
     own_service.start()
     following = again(agent)
     ends = [requestor.wait(record["id"]) for record in records]

@@ -304,6 +304,7 @@ def test_no_new_command_is_taken_while_stopping(fake, fake_agent, raw):
     agent = fake_agent()
     under_way = fake.give(get(url))
     raw.wait_for(url)
+    fake.wait_for_receives(2)  # the poll that follows is under way, and will be given up
     agent.process.signal(signal.SIGTERM)
     agent.process.wait_for(lambda line: "stopping" in line)
     calls = len(fake.calls_to("receive"))
