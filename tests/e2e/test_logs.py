@@ -119,6 +119,7 @@ NEWLINES = ["\n", "\r\n", "\r", "\u2028", "\u0085", "\x1b[2K", "\"}\n{\"level\":
 @pytest.mark.parametrize("trick", NEWLINES)
 def test_no_line_can_be_forged_by_an_action(request, relay_name, trick):
     relay = request.getfixturevalue(relay_name)
+    relay.agent.process.wait_for(lambda line: "connected" in line)
     before = len(relay.agent.process.lines)
     forged = f"x{trick}2126-11-21T00:00:00.000Z error forged id=1"
     record = relay.requestor.send({"method": "GET", "url": "http://127.0.0.1/"}, forged)
@@ -131,6 +132,7 @@ def test_no_line_can_be_forged_by_an_action(request, relay_name, trick):
 @pytest.mark.parametrize("relay_name", ["relay", "text_relay"])
 def test_no_line_can_be_forged_by_a_path(request, relay_name, raw):
     relay = request.getfixturevalue(relay_name)
+    relay.agent.process.wait_for(lambda line: "connected" in line)
     before = len(relay.agent.process.lines)
     for path in ("/%0A2126-11-21 forged id=1", "/a\nforged id=1", '/" forged id=1', "/x status=FAILURE",
                  "/\u2028forged id=1", "/%22,%22status%22:%22forged%22"):
@@ -162,6 +164,7 @@ def test_a_very_long_path_or_action_leaves_a_bounded_line(relay, raw):
 
 def test_at_most_half_a_megabyte_is_logged_for_1000_commands(relay, raw):
     url = raw.url(text())
+    relay.agent.process.wait_for(lambda line: "connected" in line)
     before = len(relay.agent.process.lines)
     records = relay.requestor.send_all([{"method": "GET", "url": url}] * 100)
     relay.agent.process.wait_for(lambda line: records[-1]["id"] in line)
