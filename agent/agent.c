@@ -129,6 +129,22 @@ static void take_receipt(struct command *command, const struct transport_deliver
 	free(command->receipt);
 	command->receipt = delivery->receipt != NULL ? mem_strdup(delivery->receipt) : NULL;
 	command->attempt = delivery->attempt;
+	command->is_told = false;
+}
+
+/* The command is in the journal: its source may forget this delivery. */
+static void tell_taken(struct agent *agent, struct command *command)
+{
+	struct transport_taken taken = {
+	    .command_id = command->id,
+	    .target_id = command->target_id,
+	    .receipt = command->receipt,
+	    .has_ended = command->state >= COMMAND_DONE,
+	};
+	if (command->is_told)
+		return;
+	command->is_told = true;
+	agent->transport->ops->taken(agent->transport, &taken);
 }
 
 /* A command that ended before is answered again with the answer that is stored. */
@@ -145,6 +161,7 @@ static bool answer_again(struct agent *agent, struct command *command)
 	command->answer = answer;
 	command->is_stored = true;
 	command_set_state(command, COMMAND_DONE);
+	tell_taken(agent, command);
 	outbox_push(agent->outbox, command);
 	return true;
 }
@@ -179,6 +196,8 @@ static void on_delivery(void *context, const struct transport_delivery *delivery
 			/* Delivered again while it is under way: its answer goes to the newer
 			 * delivery. */
 			take_receipt(held->command, delivery);
+			if (held->command->is_stored)
+				tell_taken(agent, held->command);
 			command_free(command);
 		} else {
 			take(agent, command, delivery, &problems);
@@ -247,6 +266,7 @@ static void on_command_end(void *context, struct command *command)
 static void on_durable(void *context, struct command *command)
 {
 	struct agent *agent = context;
+	tell_taken(agent, command);
 	if (command->state == COMMAND_EXECUTING) {
 		kill_point("before-first-byte");
 		relay_go(agent->relay, command);
@@ -451,6 +471,7 @@ static void resume(void *context, const struct journal_row *row)
 	command->is_stored = true;
 	command->is_interrupted = row->state == COMMAND_EXECUTING || row->attempt > 1;
 	held_add(agent, command);
+	tell_taken(agent, command);
 	if (row->state == COMMAND_DONE)
 		outbox_push(agent->outbox, command);
 	else

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,6 @@ enum {
 	POST_COUNT_MAX = 1000,
 	UPLOADS_AT_ONCE = 4,
 	UPLOAD_TIMEOUT_MS = 600000,
-	MESSAGE_OVERHEAD = 512, /* a status message without its body, at most */
 };
 
 /* Where an answer stands on its way. */
@@ -26,6 +26,7 @@ struct outbox_entry {
 	struct outbox *outbox;
 	struct command *command;
 	struct transport_post post;
+	size_t message_size; /* of its status message, as it is to be posted */
 	enum entry_state state;
 	struct http_exchange *upload;
 	struct http_headers upload_headers;
@@ -49,8 +50,9 @@ struct outbox {
 	size_t ready_count;
 	size_t count;
 	size_t uploads;
-	size_t posts;
-	size_t batch_max; /* 1 after a batch that was refused for what it holds */
+	size_t posts;         /* calls under way, where the transport does not gather */
+	size_t posting_bytes; /* status messages under way */
+	size_t batch_max;     /* 1 after a batch that was refused for what it holds */
 	struct backoff backoff;
 	struct loop_timer *retry;
 	struct loop_task flush;
@@ -88,9 +90,24 @@ static void entry_free(struct outbox_entry *entry)
 	free(entry);
 }
 
+static size_t message_size(const struct outbox_entry *entry)
+{
+	struct transport *transport = entry->outbox->transport;
+	return transport->ops->message_size(transport, &entry->post, entry->command->answer_size);
+}
+
+/* What is stored is not what is posted any more. */
+static void answer_replaced(struct command *command)
+{
+	command->is_stored = false;
+	command->is_unloaded = false;
+	command->answer_size = command->answer.json.size;
+}
+
 static void entry_ready(struct outbox_entry *entry)
 {
 	struct outbox *outbox = entry->outbox;
+	entry->message_size = message_size(entry);
 	entry->state = ENTRY_READY;
 	TAILQ_INSERT_TAIL(&outbox->ready, entry, link);
 	outbox->ready_count++;
@@ -125,9 +142,7 @@ static void on_uploaded(void *context, struct http_response *response)
 		answer_fail(&command->answer, "AGENT_ERROR", command->seal,
 			    "The answer of %zu bytes could not be uploaded: %s",
 			    command->answer.json.size, outcome.reason);
-		/* What is stored is not what is posted any more. */
-		command->is_stored = false;
-		command->answer_size = command->answer.json.size;
+		answer_replaced(command);
 	} else {
 		unload(command);
 		loop_timer_start(
@@ -170,11 +185,9 @@ static void start_post(struct outbox *outbox)
 	size_t bytes = 0;
 	for (struct outbox_entry *entry;
 	     count < capacity && (entry = TAILQ_FIRST(&outbox->ready)) != NULL;) {
-		size_t size = MESSAGE_OVERHEAD + strlen(entry->command->id) +
-			      (entry->post.is_referenced ? 0 : entry->command->answer_size);
-		if (count > 0 && bytes + size > outbox->transport->post_max_bytes)
+		if (count > 0 && bytes + entry->message_size > outbox->transport->post_max_bytes)
 			break;
-		bytes += size;
+		bytes += entry->message_size;
 		TAILQ_REMOVE(&outbox->ready, entry, link);
 		TAILQ_INSERT_TAIL(&outbox->busy, entry, link);
 		outbox->ready_count--;
@@ -184,8 +197,20 @@ static void start_post(struct outbox *outbox)
 			load(outbox, entry->command);
 		posts[count++] = &entry->post;
 	}
-	outbox->posts++;
+	if (!outbox->transport->gathers_posts)
+		outbox->posts++;
+	outbox->posting_bytes += bytes;
 	outbox->transport->ops->post(outbox->transport, posts, count);
+}
+
+static bool may_post(const struct outbox *outbox)
+{
+	if (outbox->ready_count == 0)
+		return false;
+	if (outbox->transport->gathers_posts)
+		return outbox->posting_bytes < outbox->transport->post_max_bytes;
+	return outbox->posts == 0 ||
+	       (outbox->posts < POSTS_AT_ONCE && outbox->ready_count >= POST_WORTHWHILE);
 }
 
 static void flush(void *context)
@@ -195,9 +220,7 @@ static void flush(void *context)
 		start_upload(outbox, TAILQ_FIRST(&outbox->large));
 	if (loop_timer_is_running(outbox->retry))
 		return;
-	while (outbox->ready_count > 0 &&
-	       (outbox->posts == 0 ||
-		(outbox->posts < POSTS_AT_ONCE && outbox->ready_count >= POST_WORTHWHILE)))
+	while (may_post(outbox))
 		start_post(outbox);
 }
 
@@ -245,7 +268,10 @@ void outbox_on_posted(struct outbox *outbox, struct transport_post **posts, size
 		      const struct transport_outcome *outcome)
 {
 	bool is_given_up = outcome->is_gone && count == 1;
-	outbox->posts--;
+	if (!outbox->transport->gathers_posts)
+		outbox->posts--;
+	for (size_t i = 0; i < count; i++)
+		outbox->posting_bytes -= entry_of(posts[i])->message_size;
 	loop_defer(outbox->loop, &outbox->flush);
 	if (outcome->is_ok) {
 		backoff_succeed(&outbox->backoff);
@@ -272,20 +298,35 @@ static void on_retry(void *context)
 	loop_defer(outbox->loop, &outbox->flush);
 }
 
+/* There is an answer, and no way to hand it over. */
+static void answer_unsendable(struct command *command, size_t size)
+{
+	char status[64] = "";
+	if (command->answer.http_status > 0)
+		snprintf(status, sizeof status, "the target answered with status %d, but ",
+			 command->answer.http_status);
+	char *detail = mem_printf("%sa status message of %zu bytes is too large for the command's "
+				  "source, and the command has no responseBodyUploadUrl",
+				  status, size);
+	answer_no_response(&command->answer, "RESPONSE_TOO_LARGE", detail, command->seal);
+	free(detail);
+	answer_replaced(command);
+}
+
 void outbox_push(struct outbox *outbox, struct command *command)
 {
 	struct outbox_entry *entry = mem_new(struct outbox_entry);
 	const struct transport *transport = outbox->transport;
 	entry->outbox = outbox;
 	entry->command = command;
-	entry->post =
-	    (struct transport_post){.command_id = command->id, .answer = &command->answer};
+	entry->post = (struct transport_post){
+	    .command_id = command->id, .target_id = command->target_id, .answer = &command->answer};
 	entry->backoff.what = "uploading an answer";
 	outbox->count++;
 	if (!command->is_unloaded)
 		command->answer_size = command->answer.json.size;
-	bool is_large = command->answer_size > transport->embedded_max_bytes;
-	if (is_large && command->upload_url != NULL) {
+	size_t size = message_size(entry);
+	if (size > transport->embedded_max_bytes && command->upload_url != NULL) {
 		entry->state = ENTRY_LARGE;
 		entry->retry = loop_timer_new(outbox->loop, on_retry_upload, entry);
 		http_headers_add(&entry->upload_headers, "Content-Type", "application/json");
@@ -293,12 +334,8 @@ void outbox_push(struct outbox *outbox, struct command *command)
 		loop_defer(outbox->loop, &outbox->flush);
 		return;
 	}
-	if (command->answer_size > transport->post_max_bytes)
-		answer_no_response(
-		    &command->answer, "RESPONSE_TOO_LARGE",
-		    "the answer is too large for a status message and the command has no "
-		    "responseBodyUploadUrl",
-		    command->seal);
+	if (size > transport->message_max_bytes)
+		answer_unsendable(command, size);
 	if (loop_timer_is_running(outbox->retry))
 		unload(command);
 	entry_ready(entry);

@@ -39,6 +39,7 @@ enum post_result {
 /* One terminal status on its way to the source. Borrowed until on_posted. */
 struct transport_post {
 	const char *command_id;
+	const char *target_id; /* as the command named it; NULL: not known */
 	const char *receipt;
 	const struct answer *answer;
 	bool is_referenced; /* the answer's body was uploaded before */
@@ -51,13 +52,22 @@ struct transport_events {
 	/* For each command of one receive, then on_received once. */
 	void (*on_delivery)(void *context, const struct transport_delivery *delivery);
 	void (*on_received)(void *context, const struct transport_outcome *outcome);
-	/* With an outcome that is ok each post has its result, otherwise none was taken. */
+	/* With an outcome that is ok each post has its result, otherwise none was taken. These
+	 * are all posts of one call, or any of those under way where the transport gathers. */
 	void (*on_posted)(void *context, struct transport_post **posts, size_t count,
 			  const struct transport_outcome *outcome);
 	/* The source answered one of our calls well. Before the callback of that call. */
 	void (*on_reached)(void *context);
 	/* A delivery that somebody else holds now. */
 	void (*on_lost)(void *context, const char *receipt);
+};
+
+/* A delivery whose command the journal holds. Borrowed. */
+struct transport_taken {
+	const char *command_id;
+	const char *target_id; /* as the command named it; NULL: not known */
+	const char *receipt;   /* NULL: the source has none */
+	bool has_ended;        /* its answer stands already: nobody need hear that it is begun */
 };
 
 struct transport;
@@ -71,6 +81,13 @@ struct transport_ops {
 	/* Posts count terminal statuses together. The array is taken (from malloc); what it
 	 * points to is borrowed until on_posted. */
 	void (*post)(struct transport *transport, struct transport_post **posts, size_t count);
+	/* The size of the status message that post becomes, with an answer of body_size bytes
+	 * (which counts for nothing where it is referenced). */
+	size_t (*message_size)(struct transport *transport, const struct transport_post *post,
+			       size_t body_size);
+	/* This delivery outlives us from now on: the source may forget it. Once for each
+	 * delivery, and again after a restart, since nobody knows what the one before managed. */
+	void (*taken)(struct transport *transport, const struct transport_taken *taken);
 	/* Tells the source that these deliveries are still being worked on. */
 	void (*keep)(struct transport *transport, const char *const *receipts, size_t count);
 	/* Started, alive, stopped: for those who watch. on_done (may be NULL) tells when a last
@@ -84,9 +101,14 @@ struct transport_ops {
 struct transport {
 	const struct transport_ops *ops;
 	const char *name;
-	size_t embedded_max_bytes; /* an answer's JSON above this is uploaded first */
+	size_t embedded_max_bytes; /* the answer of a status message above this is uploaded first */
+	size_t message_max_bytes;  /* a status message above this is never taken */
 	size_t post_max_bytes;     /* of one post, all its statuses together */
-	int64_t keep_interval_ms;  /* how often keep is due */
+	/* It makes batches of its own: answers are handed over as they come, up to
+	 * post_max_bytes under way. */
+	bool gathers_posts;
+	bool gzips_uploads;       /* uploaded answers go with Content-Encoding: gzip */
+	int64_t keep_interval_ms; /* how often keep is due */
 	struct http_profile profile;
 };
 

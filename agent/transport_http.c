@@ -118,7 +118,8 @@ static void call_free(struct http_call *call)
 	free(call);
 }
 
-static struct json_object *update_json(const struct transport_post *post)
+/* body NULL: the answer is left out. */
+static struct json_object *update_json(const struct transport_post *post, struct json_object *body)
 {
 	char created_at[CLOCK_TEXT_SIZE];
 	const struct answer *answer = post->answer;
@@ -129,8 +130,8 @@ static struct json_object *update_json(const struct transport_post *post)
 	json_set_text(update, "status", answer_status_name(answer->status));
 	if (post->is_referenced)
 		json_set_text(update, "responseBodyDelivery", "referenced");
-	else
-		json_set(update, "body", json_new_raw(answer->json.data, answer->json.size));
+	else if (body != NULL)
+		json_set(update, "body", body);
 	clock_format(answer->ended_at_ms, created_at);
 	json_set_text(update, "createdAt", created_at);
 	return update;
@@ -193,6 +194,25 @@ static void on_post_answer(void *context, struct json_object *answer,
 	call_free(call);
 }
 
+static size_t transport_http_message_size(struct transport *transport,
+					  const struct transport_post *post, size_t body_size)
+{
+	(void)transport;
+	struct buf text = BUF_INIT(SIZE_MAX / 2);
+	struct json_object *update = update_json(post, NULL);
+	json_write(&text, update);
+	json_object_put(update);
+	size_t size = text.size + (post->is_referenced ? 0 : strlen("\"body\":,") + body_size);
+	buf_release(&text);
+	return size;
+}
+
+static struct json_object *body_json(const struct transport_post *post)
+{
+	const struct buf *json = &post->answer->json;
+	return post->is_referenced ? NULL : json_new_raw(json->data, json->size);
+}
+
 static void transport_http_post(struct transport *transport, struct transport_post **posts,
 				size_t count)
 {
@@ -201,7 +221,7 @@ static void transport_http_post(struct transport *transport, struct transport_po
 				    "commands", "status", NULL};
 	struct json_object *updates = json_new_array();
 	for (size_t i = 0; i < count; i++)
-		json_append(updates, update_json(posts[i]));
+		json_append(updates, update_json(posts[i], body_json(posts[i])));
 	struct json_object *body = json_new_object();
 	json_set(body, "updates", updates);
 	struct http_call *call = call_new(self);
@@ -209,6 +229,13 @@ static void transport_http_post(struct transport *transport, struct transport_po
 	call->post_count = count;
 	call->call = service_call_start(&self->api, "POST", path, NULL, body, POST_TIMEOUT_MS,
 					LIMIT_SERVICE_ANSWER_BYTES, on_post_answer, call);
+}
+
+/* The lease says it: a delivery is forgotten when its answer has come. */
+static void transport_http_taken(struct transport *transport, const struct transport_taken *taken)
+{
+	(void)transport;
+	(void)taken;
 }
 
 static void on_keep_answer(void *context, struct json_object *answer,
@@ -305,6 +332,8 @@ static const struct transport_ops HTTP_OPS = {
     .receive = transport_http_receive,
     .receive_cancel = transport_http_receive_cancel,
     .post = transport_http_post,
+    .message_size = transport_http_message_size,
+    .taken = transport_http_taken,
     .keep = transport_http_keep,
     .announce = transport_http_announce,
     .free = transport_http_free,
@@ -325,6 +354,7 @@ struct transport *transport_http_new(struct http_client *client, const struct se
 	    .ops = &HTTP_OPS,
 	    .name = "http",
 	    .embedded_max_bytes = EMBEDDED_MAX,
+	    .message_max_bytes = POST_MAX,
 	    .post_max_bytes = POST_MAX,
 	    .keep_interval_ms = LEASE_SECONDS * 1000 / 3,
 	    .profile = self->api.profile,
