@@ -7,6 +7,7 @@
 #   make COV=1      build/cov/      gcov
 #   make DEBUG=1    build/debug/    no optimisation
 #   make KILL=1     build/kill/     stops itself at RELAY_KILL_POINT, for tests of delivery
+#   make BENCH=1    build/bench/    as build/, but RELAY_BENCH_NO_JOURNAL turns the journal off
 #   make LINT=1     build/lint/     for scripts/lint: every call in the source is one in the object
 
 VERSION := 1.0.0
@@ -17,6 +18,9 @@ CC ?= gcc
 AR ?= ar
 PKG_CONFIG ?= pkg-config
 Q := $(if $(V),,@) # make V=1 shows the commands
+
+RELEASE_FLAGS := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
+RELEASE_LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack
 
 ifeq ($(SAN),1)
 B := build/san
@@ -29,6 +33,10 @@ VARIANT_LDFLAGS := --coverage
 else ifeq ($(KILL),1)
 B := build/kill
 VARIANT_FLAGS := -O1 -g -DWITH_KILL_POINTS
+else ifeq ($(BENCH),1)
+B := build/bench
+VARIANT_FLAGS := $(RELEASE_FLAGS) -DWITH_BENCH_SWITCH
+VARIANT_LDFLAGS := $(RELEASE_LDFLAGS)
 else ifeq ($(DEBUG),1)
 B := build/debug
 VARIANT_FLAGS := -O0 -g3
@@ -37,8 +45,8 @@ B := build/lint
 VARIANT_FLAGS := -O0 -fno-builtin -Walloca
 else
 B := build
-VARIANT_FLAGS := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
-VARIANT_LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack
+VARIANT_FLAGS := $(RELEASE_FLAGS)
+VARIANT_LDFLAGS := $(RELEASE_LDFLAGS)
 endif
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wformat=2 -Wundef \
