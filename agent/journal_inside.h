@@ -1,0 +1,73 @@
+/* What the parts of the journal share: journal.c writes, journal_open.c opens the folder and
+ * the database, journal_room.c drops what is old, journal_rows.c reads what waits. Nobody
+ * else includes it. */
+#ifndef AGENT_JOURNAL_INSIDE_H
+#define AGENT_JOURNAL_INSIDE_H
+
+#include "agent/backoff.h"
+#include "agent/journal.h"
+
+#include <sys/queue.h>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+enum { JOURNAL_BUSY_MS = 5000 }; /* somebody reads with `relay-agent journal` */
+
+/* As they are stored. */
+enum stored_state { STORED_RECEIVED = 1, STORED_EXECUTING = 2, STORED_DONE = 3, STORED_POSTED = 4 };
+
+enum statement {
+	BEGIN,
+	COMMIT,
+	ROLLBACK,
+	INSERT,
+	UPDATE_EXECUTING,
+	UPDATE_DONE,
+	UPDATE_POSTED,
+	SELECT_ONE,
+	STATEMENTS,
+};
+
+struct posted {
+	char *id;
+	STAILQ_ENTRY(posted) link;
+};
+
+struct journal {
+	struct loop *loop;
+	const struct settings *settings;
+	void (*on_durable)(void *context, struct command *command);
+	void *context;
+	char *folder; /* of spooled answers */
+	int lock_fd;
+	struct sqlite3 *db;
+	struct sqlite3_stmt *statements[STATEMENTS];
+	TAILQ_HEAD(journal_list_head, command) unwritten;
+	STAILQ_HEAD(, posted) posted;
+	struct loop_task flush;
+	struct loop_timer *lazy; /* for what nobody waits for */
+	struct loop_timer *retry;
+	struct loop_timer *tidy;
+	struct backoff trouble;
+	uint64_t spooled_bytes;
+	bool is_full; /* JOURNAL_MAX_MB is reached by answers that still wait */
+	bool is_off;  /* nothing is stored (bench_switch.h): there is no database */
+};
+
+/* The SQL of each statement. */
+extern const char *const journal_statement_texts[STATEMENTS];
+
+/* ERR_SYSTEM with SQLite's words. */
+int journal_fail(struct sqlite3 *db, struct error *err, const char *what);
+/* One number; 0 where there is none. */
+int64_t journal_query_number(struct sqlite3 *db, const char *sql);
+void journal_spool_remove(struct journal *journal, const char *name, int64_t size);
+
+NODISCARD int journal_open_folder(struct journal *journal, struct error *err);
+void journal_close_database(struct journal *journal);
+
+/* Drops what nobody needs any more, and answers beyond JOURNAL_MAX_MB. */
+void journal_drop_old(struct journal *journal);
+
+#endif

@@ -1,0 +1,198 @@
+#include "agent/journal_inside.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char SCHEMA[] =
+    "CREATE TABLE IF NOT EXISTS commands ("
+    " seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state INTEGER NOT NULL,"
+    " command BLOB, receipt TEXT, attempt INTEGER NOT NULL, upload_url TEXT,"
+    " expires_at INTEGER NOT NULL, received_at INTEGER NOT NULL,"
+    " status INTEGER, ended_at INTEGER, posted_at INTEGER,"
+    " answer BLOB, answer_file TEXT, answer_size INTEGER);"
+    "CREATE INDEX IF NOT EXISTS commands_open ON commands (state, seq) WHERE state < 4;"
+    "CREATE INDEX IF NOT EXISTS commands_posted ON commands (posted_at) WHERE state = 4;";
+
+int journal_fail(sqlite3 *db, struct error *err, const char *what)
+{
+	return error_set(err, ERR_SYSTEM, "journal: %s: %s", what, sqlite3_errmsg(db));
+}
+
+static int execute_text(sqlite3 *db, const char *sql, struct error *err)
+{
+	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0
+								    : journal_fail(db, err, sql);
+}
+
+/* One number; 0 where there is none. */
+int64_t journal_query_number(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *statement = NULL;
+	int64_t number = 0;
+	if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK &&
+	    sqlite3_step(statement) == SQLITE_ROW)
+		number = sqlite3_column_int64(statement, 0);
+	sqlite3_finalize(statement);
+	return number;
+}
+
+/* One agent a folder. The lock goes with the process, however it ends. */
+static int take_lock(struct journal *journal, const char *dir, struct error *err)
+{
+	char *path = mem_printf("%s/lock", dir);
+	int rc = 0;
+	journal->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (journal->lock_fd < 0)
+		rc = error_set_errno(err, errno, "STATE_DIR %s: cannot write %s", dir, path);
+	else if (flock(journal->lock_fd, LOCK_EX | LOCK_NB) != 0)
+		rc = error_set(
+		    err, ERR_BUSY,
+		    "STATE_DIR %s belongs to another agent that is running: give each agent a "
+		    "folder of its own",
+		    dir);
+	free(path);
+	return rc;
+}
+
+static int make_folder(const char *path, struct error *err)
+{
+	if (mkdir(path, 0700) == 0 || errno == EEXIST)
+		return 0;
+	return error_set_errno(err, errno, "STATE_DIR: cannot make %s", path);
+}
+
+static int open_database(struct journal *journal, const char *path, struct error *err)
+{
+	bool is_full_sync = journal->settings->journal_sync == JOURNAL_SYNC_FULL;
+	if (sqlite3_open_v2(path, &journal->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
+	    SQLITE_OK)
+		return journal_fail(journal->db, err, path);
+	sqlite3_busy_timeout(journal->db, JOURNAL_BUSY_MS);
+	if (execute_text(journal->db, "PRAGMA journal_mode = WAL", err) != 0 ||
+	    execute_text(journal->db,
+			 is_full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
+			 err) != 0 ||
+	    execute_text(journal->db, SCHEMA, err) != 0)
+		return err->code;
+	for (int i = 0; i < STATEMENTS; i++) {
+		if (sqlite3_prepare_v3(journal->db, journal_statement_texts[i], -1,
+				       SQLITE_PREPARE_PERSISTENT, &journal->statements[i],
+				       NULL) != SQLITE_OK)
+			return journal_fail(journal->db, err, path);
+	}
+	return 0;
+}
+
+void journal_close_database(struct journal *journal)
+{
+	for (int i = 0; i < STATEMENTS; i++) {
+		sqlite3_finalize(journal->statements[i]);
+		journal->statements[i] = NULL;
+	}
+	sqlite3_close(journal->db);
+	journal->db = NULL;
+}
+
+/* "ok", or what is wrong first. */
+static bool is_sound(struct journal *journal, struct error *err)
+{
+	sqlite3_stmt *statement = NULL;
+	const char *verdict = "it cannot be read";
+	bool is_ok = false;
+	if (sqlite3_prepare_v2(journal->db, "PRAGMA quick_check(1)", -1, &statement, NULL) ==
+		SQLITE_OK &&
+	    sqlite3_step(statement) == SQLITE_ROW) {
+		verdict = (const char *)sqlite3_column_text(statement, 0);
+		is_ok = strcmp(verdict, "ok") == 0;
+	}
+	if (!is_ok)
+		error_set(err, ERR_INVALID, "journal: damaged: %s", verdict);
+	sqlite3_finalize(statement);
+	return is_ok;
+}
+
+static bool is_damage(struct journal *journal)
+{
+	int code = sqlite3_errcode(journal->db) & 0xff;
+	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+}
+
+static int set_aside(const char *path, struct error *err)
+{
+	static const char *const parts[] = {"", "-wal", "-shm"};
+	char *suffix = mem_printf(".damaged-%lld", (long long)clock_now_ms());
+	int rc = 0;
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+		char *from = mem_printf("%s%s", path, parts[i]);
+		char *to = mem_printf("%s%s%s", path, suffix, parts[i]);
+		if (rename(from, to) != 0 && errno != ENOENT)
+			rc = error_set_errno(err, errno, "cannot set %s aside", from);
+		free(from);
+		free(to);
+	}
+	if (rc == 0)
+		log_error(
+		    "the journal %s is damaged; it was set aside as %s%s and a new one begun: "
+		    "commands that were in it get no answer from here",
+		    path, path, suffix);
+	free(suffix);
+	return rc;
+}
+
+/* SQLite gives its other files the permissions of the database. */
+static int make_private_file(const char *path, struct error *err)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || fchmod(fd, 0600) != 0) {
+		int rc = error_set_errno(err, errno, "STATE_DIR: cannot write %s", path);
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	close(fd);
+	return 0;
+}
+
+static int open_sound_database(struct journal *journal, const char *path, struct error *err)
+{
+	int rc = open_database(journal, path, err);
+	bool is_damaged = rc != 0 ? is_damage(journal) : !is_sound(journal, err);
+	if (rc == 0 && !is_damaged)
+		return 0;
+	if (!is_damaged)
+		return rc;
+	log_error("%s", err->message);
+	journal_close_database(journal);
+	if (set_aside(path, err) != 0 || make_private_file(path, err) != 0)
+		return err->code;
+	return open_database(journal, path, err);
+}
+
+int journal_open_folder(struct journal *journal, struct error *err)
+{
+	const char *dir = journal->settings->state_dir;
+	char *path = mem_printf("%s/journal.db", dir);
+	journal->folder = mem_printf("%s/answers", dir);
+	int rc = make_folder(dir, err);
+	if (rc == 0)
+		rc = take_lock(journal, dir, err);
+	if (rc == 0)
+		rc = make_folder(journal->folder, err);
+	if (rc == 0)
+		rc = make_private_file(path, err);
+	if (rc == 0)
+		rc = open_sound_database(journal, path, err);
+	free(path);
+	return rc;
+}

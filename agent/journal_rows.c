@@ -1,0 +1,78 @@
+#include "agent/journal_inside.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Read by on_row_of: the columns must stand in this order. */
+#define ROW_COLUMNS                                                                           \
+	"id, state, command, receipt, attempt, upload_url, expires_at, received_at, status, " \
+	"ended_at, answer_size"
+
+static enum command_state state_of_stored(int state)
+{
+	return state == STORED_DONE        ? COMMAND_DONE
+	       : state == STORED_EXECUTING ? COMMAND_EXECUTING
+					   : COMMAND_RECEIVED;
+}
+
+static int walk(sqlite3 *db, void (*on_row)(void *context, const struct journal_row *row),
+		void *context, struct error *err)
+{
+	sqlite3_stmt *statement = NULL;
+	int rc;
+	if (sqlite3_prepare_v2(db,
+			       "SELECT " ROW_COLUMNS " FROM commands WHERE state < 4 ORDER BY seq",
+			       -1, &statement, NULL) != SQLITE_OK)
+		return journal_fail(db, err, "reading what waits");
+	while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+		struct journal_row row = {
+		    .id = (const char *)sqlite3_column_text(statement, 0),
+		    .state = state_of_stored(sqlite3_column_int(statement, 1)),
+		    .text = sqlite3_column_blob(statement, 2),
+		    .text_size = (size_t)sqlite3_column_bytes(statement, 2),
+		    .receipt = (const char *)sqlite3_column_text(statement, 3),
+		    .attempt = sqlite3_column_int(statement, 4),
+		    .upload_url = (const char *)sqlite3_column_text(statement, 5),
+		    .expires_at_ms = sqlite3_column_int64(statement, 6),
+		    .received_at_ms = sqlite3_column_int64(statement, 7),
+		    .status = (enum answer_status)sqlite3_column_int(statement, 8),
+		    .ended_at_ms = sqlite3_column_int64(statement, 9),
+		    .answer_size = (size_t)sqlite3_column_int64(statement, 10),
+		};
+		on_row(context, &row);
+	}
+	int result = rc == SQLITE_DONE ? 0 : journal_fail(db, err, "reading what waits");
+	sqlite3_finalize(statement);
+	return result;
+}
+
+int journal_walk(struct journal *journal,
+		 void (*on_row)(void *context, const struct journal_row *row), void *context,
+		 struct error *err)
+{
+	return journal->is_off ? 0 : walk(journal->db, on_row, context, err);
+}
+
+int journal_list(const char *state_dir,
+		 void (*on_row)(void *context, const struct journal_row *row), void *context,
+		 struct error *err)
+{
+	char *path = mem_printf("%s/journal.db", state_dir);
+	sqlite3 *db = NULL;
+	int rc = 0;
+	if (access(path, R_OK) != 0)
+		rc = error_set_errno(err, errno, "cannot read %s", path);
+	else if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
+		rc = journal_fail(db, err, path);
+	if (rc == 0) {
+		sqlite3_busy_timeout(db, JOURNAL_BUSY_MS);
+		rc = walk(db, on_row, context, err);
+	}
+	sqlite3_close(db);
+	free(path);
+	return rc;
+}
