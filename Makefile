@@ -70,6 +70,7 @@ CONFIG  := $(call objects,$(sort $(wildcard config/*.c)))
 AGENT   := $(call objects,$(sort $(filter-out agent/main.c,$(wildcard agent/*.c))))
 SERVICE := $(call objects,$(sort $(filter-out service/main.c,$(wildcard service/*.c))))
 UNIT    := $(call objects,$(sort $(wildcard tests/unit/*.c)))
+BENCH   := $(call objects,$(sort $(wildcard tests/bench/*.c)))
 LOWER   := $(B)/config.a $(B)/crypto.a $(B)/base.a
 
 PROGRAMS := $(B)/relay-agent $(B)/command-service
@@ -93,6 +94,17 @@ $(B)/unit-tests: $(UNIT) $(B)/agent.a $(B)/service.a $(LOWER)
 $(B)/unit-tests-in-process: $(call objects,tests/valgrind/main.c) $(UNIT) $(B)/agent.a $(B)/service.a $(LOWER)
 	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections -o $@ $^ $(AGENT_LIBS) $(SERVICE_LIBS) $(TEST_LIBS)
 
+# The programs that scripts/bench measures with, each with what they have in common.
+BENCH_PROGRAMS := $(addprefix $(B)/bench-,limit floor canned)
+BENCH_LIBS := -lcurl -lssl -lcrypto -ljson-c -lunistring -lm
+$(B)/bench.a: $(filter-out $(patsubst $(B)/bench-%,$(B)/obj/tests/bench/%.o,$(BENCH_PROGRAMS)),$(BENCH))
+$(B)/bench-%: $(B)/obj/tests/bench/%.o $(B)/bench.a $(B)/crypto.a $(B)/base.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BENCH_LIBS)
+
+.PHONY: bench
+bench: all $(BENCH_PROGRAMS) ## build the programs that scripts/bench measures with
+
 $(B)/base.a: $(BASE)
 $(B)/crypto.a: $(CRYPTO)
 $(B)/config.a: $(CONFIG)
@@ -108,7 +120,7 @@ $(B)/obj/%.o: %.c Makefile
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
 # Criterion's macros shadow and convert; the rest of the warnings stays.
-$(B)/obj/tests/%.o: CFLAGS += -Wno-shadow -Wno-conversion -Wno-sign-conversion \
+$(B)/obj/tests/unit/%.o $(B)/obj/tests/valgrind/%.o: CFLAGS += -Wno-shadow -Wno-conversion -Wno-sign-conversion \
 	-Wno-missing-prototypes -Wno-cast-qual -Wno-format-nonliteral
 
 # A third of the analyser's default, in a third of the time (2 s for the largest file).
@@ -123,7 +135,7 @@ $(B)/tidy/%.ok: %.c $(B)/obj/%.o .clang-tidy
 		{ cat $@.log >&2; exit 1; }
 	@touch $@
 
-OBJECTS := $(BASE) $(CRYPTO) $(CONFIG) $(AGENT) $(SERVICE) $(call objects,$(wildcard */main.c))
+OBJECTS := $(BASE) $(CRYPTO) $(CONFIG) $(AGENT) $(SERVICE) $(BENCH) $(call objects,$(wildcard */main.c))
 
 .PHONY: objects
 objects: $(OBJECTS)

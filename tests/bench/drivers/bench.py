@@ -1,0 +1,91 @@
+"""Measures; see scripts/bench --help."""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+
+from drivers import cases_speed
+from drivers.figures import table
+from drivers.place import Place
+from drivers.processes import BUILD, ROOT, Failure
+
+CASES = [*cases_speed.CASES]
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Builds release binaries, measures the agent beside "
+        "`limit` and `floor`, prints a table and writes build/bench.json.")
+    parser.add_argument("--quick", action="store_true", help="smaller counts, under a minute")
+    parser.add_argument("--only", action="append", default=[], metavar="CASE",
+                        help="this case (repeatable; --list names them)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each comparison (default: 5)")
+    parser.add_argument("--check", action="store_true",
+                        help="exit 1 when a ratio is worse than twice its goal")
+    parser.add_argument("--list", action="store_true", help="name the cases")
+    options = parser.parse_args()
+    known = {case.name for case in CASES}
+    unknown = sorted(set(options.only) - known)
+    if unknown or options.rounds < 1:
+        parser.error(f"no such case: {', '.join(unknown)}" if unknown else "--rounds is too small")
+    return options
+
+
+def build():
+    """Its messages go to standard error: the table alone is standard output."""
+    done = subprocess.run(["make", "-s", "-j2", "bench"], cwd=ROOT, check=False,
+                          stdout=sys.stderr)
+    if done.returncode != 0:
+        raise Failure("the build failed")
+
+
+def measure(place, case, rounds):
+    print(f"\n== {case.name}: {case.title}\n   ({case.together})", flush=True)
+    started = time.monotonic()
+    done = []
+    for _ in range(rounds):
+        done.append(case.round())
+        print(".", end="", flush=True, file=sys.stderr)
+    print(file=sys.stderr)
+    figures = case.figures(done)
+    print(table(figures))
+    print(f"   {len(done)} rounds, {time.monotonic() - started:.0f} s", flush=True)
+    return figures
+
+
+def main():
+    options = parse()
+    if options.list:
+        for case in CASES:
+            print(f"{case.name:12} {case.title}")
+        return 0
+    build()
+    chosen = [case for case in CASES if not options.only or case.name in options.only]
+    results = {}
+    place = Place(options)
+    try:
+        for case in chosen:
+            results[case.name] = measure(place, case(place), options.rounds)
+    finally:
+        place.close()
+    report = {"machine": platform.machine(), "quick": options.quick, "rounds": options.rounds,
+              "cases": {name: [figure.json() for figure in figures]
+                        for name, figures in results.items()}}
+    (BUILD / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
+    bad = [figure for figures in results.values() for figure in figures
+           if figure.is_ratio and not figure.holds(slack=2.0)]
+    for figure in bad:
+        print(f"worse than twice its goal: {figure.name}")
+    return 1 if options.check and bad else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        sys.exit(f"scripts/bench: {failure}")
+    except KeyboardInterrupt:
+        sys.exit("scripts/bench: interrupted")

@@ -1,0 +1,108 @@
+"""Figures, their goals, and how they are written down."""
+
+import statistics
+
+
+class Figure:
+    """One row: a value for each round, and what it should be.
+
+    goal is (sense, value): "most" or "least". What counts is the median, or with best=True
+    the best round. A ratio is what --check looks at, because it does not depend on how fast
+    the machine is at the moment."""
+
+    def __init__(self, name, unit, values, goal=None, is_ratio=False, best=False, note=""):
+        self.name, self.unit, self.note = name, unit, note
+        self.values = [float(value) for value in values]
+        self.goal, self.is_ratio, self.use_best = goal, is_ratio, best
+
+    @property
+    def is_least(self):
+        """Whether more is better."""
+        return self.goal[0] == "least" if self.goal else self.unit == "/s"
+
+    @property
+    def best(self):
+        return max(self.values) if self.is_least else min(self.values)
+
+    @property
+    def median(self):
+        return statistics.median(self.values)
+
+    @property
+    def spread(self):
+        """From the lowest to the highest, in parts of the median."""
+        return (max(self.values) - min(self.values)) / self.median if self.median else 0.0
+
+    @property
+    def counts(self):
+        return self.best if self.use_best else self.median
+
+    def holds(self, slack=1.0):
+        """Whether the goal is met; with slack 2 also when it is missed by a factor of 2."""
+        if self.goal is None:
+            return True
+        sense, value = self.goal
+        return self.counts >= value / slack if sense == "least" else self.counts <= value * slack
+
+    def verdict(self):
+        if self.goal is None:
+            return ""
+        return "ok" if self.holds() else "MISSED"
+
+    def goal_text(self):
+        if self.goal is None:
+            return ""
+        sense, value = self.goal
+        return f"{'≥' if sense == 'least' else '≤'} {number(value)}"
+
+    def json(self):
+        return {"name": self.name, "unit": self.unit, "best": self.best, "median": self.median,
+                "spread": round(self.spread, 4), "rounds": self.values, "goal": self.goal,
+                "is_ratio": self.is_ratio, "counts": self.counts, "holds": self.holds(),
+                "note": self.note}
+
+
+def number(value):
+    """Three digits that matter, thousands with a comma."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    if value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.3g}"
+
+
+HEADINGS = ("what", "unit", "best", "median", "spread", "goal", "")
+
+
+def cells(figure):
+    spread = f"{figure.spread * 100:.0f} %" if len(figure.values) > 1 else ""
+    return (figure.name, figure.unit, number(figure.best), number(figure.median), spread,
+            figure.goal_text(), figure.verdict())
+
+
+def table(figures):
+    rows = [HEADINGS, *(cells(figure) for figure in figures)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
+    return "\n".join("  ".join(
+        cell.ljust(width) if i in (0, 1, 5, 6) else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(row, widths))).rstrip() for row in rows)
+
+
+def by_round(rounds, who, value):
+    """value(figures of that contestant) for each round."""
+    return [value(one[who]) for one in rounds]
+
+
+def per_command(key):
+    return lambda figures: figures[key] / figures["commands"]
+
+
+def per_second(figures):
+    return figures["commands"] / (figures["us"] / 1e6)
+
+
+def ratios(over, under):
+    """Of the same rounds."""
+    return [a / b for a, b in zip(over, under)]

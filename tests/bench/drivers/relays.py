@@ -1,0 +1,80 @@
+"""One measurement: a program that relays (the agent, or floor), a service, and the target."""
+
+import contextlib
+import shutil
+
+from drivers.processes import BUILD, PATIENCE, Failure, Process, Talker
+
+
+def canned(place, *, url, key, body_bytes=0, batch=10, window=64, warm=0, count=0, **more):
+    """The canned service, before it gives its first command."""
+    words = [BUILD / "bench-canned", "--tls-cert", place.identity.certificate_file,
+             "--tls-key", place.identity.key_file, "--url", url, "--body-bytes", body_bytes,
+             "--batch", batch, "--window", window, "--warm", warm, "--count", count]
+    if key:
+        words += ["--key", key]
+    for name, value in more.items():
+        words += ["--" + name.replace("_", "-"), value]
+    service = Talker(words, place.new_folder("canned") / "log")
+    try:
+        service.port = service.hear("port")["port"]
+    except BaseException:
+        service.stop()
+        raise
+    service.url = f"https://127.0.0.1:{service.port}"
+    return service
+
+
+def agent_settings(place, service_url, state, **more):
+    return {"COMMAND_SERVICE_URL": service_url, "AGENT_ID": "bench-agent", "ORG_SLUG": "bench",
+            "AUTH_TOKEN": "bench-token", "SECURE_COMMAND_KEY": place.key, "STATE_DIR": state,
+            "CA_FILE": place.ca.certificate_file, **more}
+
+
+@contextlib.contextmanager
+def agent(place, service_url, program=BUILD / "relay-agent", **settings):
+    """The agent with its defaults; its log (JSON lines at info) goes to a file."""
+    folder = place.new_folder("agent")
+    process = Process([program, "run"], folder / "log",
+                      agent_settings(place, service_url, folder / "state", **settings))
+    try:
+        with process:
+            yield process
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def floor(place, service_url, batch=10):
+    process = Process([BUILD / "bench-floor", "--service", service_url, "--ca-file",
+                       place.ca.certificate_file, "--key", place.key, "--batch", batch],
+                      place.new_folder("floor") / "log")
+    with process:
+        yield process
+
+
+def check(figures, who):
+    """A figure of something that went wrong is none."""
+    if figures["not_success"] or figures["unknown"]:
+        raise Failure(f"{who}: {figures['not_success']} commands did not succeed, "
+                      f"{figures['unknown']} statuses were for nothing that was given")
+
+
+def relayed(place, start, seconds=PATIENCE, after=None, **service):
+    """Runs so many commands through what start(place, url) starts; the service's figures.
+    after(process, service, figures) looks at the process once they have ended."""
+    with canned(place, **service) as talker, start(place, talker.url) as process:
+        talker.hear("poll", [process])
+        talker.tell(f"watch {process.pid}")
+        figures = talker.hear("done", [process], seconds)
+        check(figures, process.command[0])
+        if after:
+            after(process, talker, figures)
+        return figures
+
+
+def limit(place, url, concurrency, warm, count, body_bytes=0):
+    words = [BUILD / "bench-limit", "--url", url, "--concurrency", concurrency, "--warm", warm,
+             "--count", count, "--body-bytes", body_bytes]
+    with Talker(words, place.new_folder("limit") / "log") as process:
+        return process.hear("done")

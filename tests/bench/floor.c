@@ -1,0 +1,315 @@
+/* The least that a relayed command can cost with our libraries: the same requests, JSON and
+ * cryptography as the agent's, and nothing else. No journal, no policy, no log, no checks, no
+ * errors (any ends the process). Receives from a command service over TLS, opens each V2
+ * command, makes its request, seals the answer and posts a batch of statuses as soon as it is
+ * full or nothing is under way. Handles and connections are kept. */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "tests/bench/multi.h"
+#include "tests/bench/say.h"
+#include "tests/bench/seal.h"
+
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BODY_MAX = 64 * 1024 * 1024, ID_SIZE = 64, URL_SIZE = 256 };
+
+static const int JSON_FLAGS = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
+
+struct floor;
+
+/* A handle with what it needs, used again and again for the same kind of request. */
+struct job {
+	struct floor *floor;
+	CURL *easy;
+	void (*on_done)(struct job *job);
+	struct job *next; /* in its list of free ones */
+	struct job **free_list;
+	struct buf request, answer;
+	struct curl_slist *headers; /* of a target's request */
+	struct json_object *payload;
+	char command_id[ID_SIZE];
+	char receipt[ID_SIZE];
+};
+
+struct floor {
+	struct multi multi;
+	struct seal *seal;
+	struct json_tokener *tokener;
+	const char *service_url, *ca_file, *key_text;
+	size_t batch;
+	char receive_url[URL_SIZE], status_url[URL_SIZE];
+	struct curl_slist *service_headers;
+	struct job *free_targets, *free_calls;
+	size_t running;     /* at the target */
+	struct buf updates; /* what the next post holds */
+	size_t update_count;
+	struct buf plain;
+};
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *context)
+{
+	struct job *job = context;
+	return buf_append(&job->answer, bytes, size * count) == 0 ? size * count : 0;
+}
+
+static struct job *job_new(struct floor *floor, struct job **free_list)
+{
+	struct job *job = mem_new(struct job);
+	job->floor = floor;
+	job->free_list = free_list;
+	job->request = BUF_INIT(BODY_MAX);
+	job->answer = BUF_INIT(BODY_MAX);
+	job->easy = curl_easy_init();
+	if (job->easy == NULL)
+		die("cannot start libcurl");
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_PRIVATE, job));
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_NOSIGNAL, 1L));
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_PROXY, ""));
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_WRITEFUNCTION, on_body));
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_WRITEDATA, job));
+	return job;
+}
+
+static struct job *job_take(struct floor *floor, struct job **free_list)
+{
+	struct job *job = *free_list;
+	if (job == NULL)
+		return job_new(floor, free_list);
+	*free_list = job->next;
+	buf_reset(&job->request);
+	buf_reset(&job->answer);
+	return job;
+}
+
+static void job_give_back(struct job *job)
+{
+	job->next = *job->free_list;
+	*job->free_list = job;
+}
+
+static void on_done(void *context, CURL *easy, CURLcode code)
+{
+	(void)context;
+	struct job *job = NULL;
+	multi_check(code);
+	multi_check(curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&job));
+	job->on_done(job);
+}
+
+static struct json_object *parse(struct floor *floor, const struct buf *text)
+{
+	json_tokener_reset(floor->tokener);
+	struct json_object *value =
+	    json_tokener_parse_ex(floor->tokener, text->data, (int)text->size);
+	if (value == NULL)
+		die("this is no JSON: %.100s", buf_str(text));
+	return value;
+}
+
+static const char *text_of(struct json_object *object, const char *key)
+{
+	return json_object_get_string(json_object_object_get(object, key));
+}
+
+/* -- the service ---------------------------------------------------------------------- */
+
+static struct job *call(struct floor *floor, const char *url, void (*on_end)(struct job *job))
+{
+	bool is_new = floor->free_calls == NULL;
+	struct job *job = job_take(floor, &floor->free_calls);
+	job->on_done = on_end;
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_URL, url));
+	if (!is_new)
+		return job;
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_CAINFO, floor->ca_file));
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_CAPATH, NULL));
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_HTTPHEADER, floor->service_headers));
+	return job;
+}
+
+static void send_call(struct job *job)
+{
+	if (job->request.failed != 0)
+		die("a batch of answers is too large");
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_POSTFIELDSIZE, (long)job->request.size));
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_POSTFIELDS, job->request.data));
+	multi_add(&job->floor->multi, job->easy);
+}
+
+static void on_posted(struct job *job)
+{
+	struct json_object *answer = parse(job->floor, &job->answer);
+	json_object_put(answer);
+	job_give_back(job);
+}
+
+static void post(struct floor *floor)
+{
+	struct job *job = call(floor, floor->status_url, on_posted);
+	buf_append_str(&job->request, "{\"updates\":[");
+	buf_append(&job->request, floor->updates.data, floor->updates.size);
+	buf_append_str(&job->request, "]}");
+	buf_reset(&floor->updates);
+	floor->update_count = 0;
+	send_call(job);
+}
+
+/* -- the target ----------------------------------------------------------------------- */
+
+static struct json_object *headers_of(CURL *easy)
+{
+	struct json_object *headers = json_object_new_array();
+	for (struct curl_header *header = NULL;
+	     (header = curl_easy_nextheader(easy, CURLH_HEADER, -1, header)) != NULL;) {
+		struct json_object *one = json_object_new_object();
+		char name[128];
+		snprintf(name, sizeof name, "%s", header->name);
+		str_lower(name);
+		json_object_object_add(one, name, json_object_new_string(header->value));
+		json_object_array_add(headers, one);
+	}
+	return headers;
+}
+
+static void add_update(struct job *job, const char *answer, size_t size)
+{
+	struct floor *floor = job->floor;
+	char now[CLOCK_TEXT_SIZE];
+	clock_format(clock_now_ms(), now);
+	buf_printf(&floor->updates,
+		   "%s{\"commandId\":\"%s\",\"receipt\":\"%s\",\"status\":\"SUCCESS\",\"body\":",
+		   floor->update_count++ > 0 ? "," : "", job->command_id, job->receipt);
+	if (floor->seal != NULL)
+		seal_close(floor->seal, answer, size, &floor->updates);
+	else
+		buf_append(&floor->updates, answer, size);
+	buf_printf(&floor->updates, ",\"createdAt\":\"%s\"}", now);
+}
+
+static void on_answered(struct job *job)
+{
+	struct floor *floor = job->floor;
+	struct json_object *answer = json_object_new_object();
+	size_t size;
+	long status;
+	multi_check(curl_easy_getinfo(job->easy, CURLINFO_RESPONSE_CODE, &status));
+	json_object_object_add(answer, "body",
+			       json_object_new_string_len(job->answer.data, (int)job->answer.size));
+	json_object_object_add(answer, "statusCode", json_object_new_int((int)status));
+	json_object_object_add(answer, "headers", headers_of(job->easy));
+	const char *text = json_object_to_json_string_length(answer, JSON_FLAGS, &size);
+	add_update(job, text, size);
+	json_object_put(answer);
+	json_object_put(job->payload);
+	curl_slist_free_all(job->headers);
+	job->headers = NULL;
+	job_give_back(job);
+	floor->running--;
+	if (floor->update_count >= floor->batch || floor->running == 0)
+		post(floor);
+}
+
+static void set_headers(struct job *job)
+{
+	struct json_object *headers = json_object_object_get(job->payload, "headers");
+	json_object_object_foreach(headers, name, value)
+	{
+		char line[URL_SIZE];
+		snprintf(line, sizeof line, "%s: %s", name, json_object_get_string(value));
+		job->headers = curl_slist_append(job->headers, line);
+	}
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_HTTPHEADER, job->headers));
+}
+
+static void set_request(struct job *job)
+{
+	struct json_object *body = json_object_object_get(job->payload, "body");
+	struct json_object *raw = json_object_object_get(body, "raw");
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_URL, text_of(job->payload, "url")));
+	set_headers(job);
+	if (raw == NULL) {
+		multi_check(curl_easy_setopt(job->easy, CURLOPT_HTTPGET, 1L));
+		return;
+	}
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_POSTFIELDSIZE,
+				     (long)json_object_get_string_len(raw)));
+	multi_check(curl_easy_setopt(job->easy, CURLOPT_POSTFIELDS, json_object_get_string(raw)));
+}
+
+static void execute(struct floor *floor, struct json_object *command)
+{
+	struct job *job = job_take(floor, &floor->free_targets);
+	struct json_object *body = json_object_object_get(command, "body");
+	job->on_done = on_answered;
+	snprintf(job->command_id, sizeof job->command_id, "%s", text_of(command, "commandId"));
+	snprintf(job->receipt, sizeof job->receipt, "%s", text_of(command, "receipt"));
+	if (floor->seal != NULL) {
+		buf_reset(&floor->plain);
+		seal_open(floor->seal, body, &floor->plain);
+		job->payload = parse(floor, &floor->plain);
+	} else {
+		job->payload = json_object_get(body);
+	}
+	set_request(job);
+	floor->running++;
+	multi_add(&floor->multi, job->easy);
+}
+
+static void receive(struct floor *floor);
+
+static void on_received(struct job *job)
+{
+	struct floor *floor = job->floor;
+	struct json_object *answer = parse(floor, &job->answer);
+	struct json_object *commands = json_object_object_get(answer, "commands");
+	job_give_back(job);
+	for (size_t i = 0; i < json_object_array_length(commands); i++)
+		execute(floor, json_object_array_get_idx(commands, i));
+	json_object_put(answer);
+	receive(floor);
+}
+
+static void receive(struct floor *floor)
+{
+	struct job *job = call(floor, floor->receive_url, on_received);
+	buf_printf(&job->request, "{\"max\":%zu,\"waitSeconds\":20,\"leaseSeconds\":30}",
+		   floor->batch);
+	send_call(job);
+}
+
+static void set_up(struct floor *floor)
+{
+	static const char API[] = "/v1/agents/bench-agent/commands";
+	floor->multi.on_done = on_done;
+	multi_init(&floor->multi);
+	floor->tokener = json_tokener_new();
+	floor->seal = floor->key_text != NULL ? seal_new(floor->key_text) : NULL;
+	floor->updates = BUF_INIT(BODY_MAX);
+	floor->plain = BUF_INIT(BODY_MAX);
+	snprintf(floor->receive_url, URL_SIZE, "%s%s/receive", floor->service_url, API);
+	snprintf(floor->status_url, URL_SIZE, "%s%s/status", floor->service_url, API);
+	static const char *const headers[] = {"ts-auth-token: bench-token", "x-org-slug: bench",
+					      "Content-Type: application/json",
+					      "Accept: application/json", "Expect:"};
+	for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
+		floor->service_headers = curl_slist_append(floor->service_headers, headers[i]);
+}
+
+int main(int argc, char **argv)
+{
+	struct floor floor = {.batch = 10};
+	const struct option_row options[] = {
+	    {"service", &floor.service_url, NULL, true},
+	    {"ca-file", &floor.ca_file, NULL, true},
+	    {"key", &floor.key_text, NULL, false}, /* of V2; without: plain commands */
+	    {"batch", NULL, &floor.batch, false},
+	};
+	options_read(argc, argv, options, sizeof options / sizeof options[0]);
+	set_up(&floor);
+	receive(&floor);
+	multi_run(&floor.multi); /* until it is killed */
+}
