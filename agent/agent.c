@@ -150,16 +150,11 @@ static void tell_taken(struct agent *agent, struct command *command)
 /* A command that ended before is answered again with the answer that is stored. */
 static bool answer_again(struct agent *agent, struct command *command)
 {
-	struct answer answer;
-	answer_init(&answer);
-	if (!journal_find(agent->journal, command->id, &answer)) {
-		answer_release(&answer);
+	if (!journal_find(agent->journal, command->id, &command->answer, &command->answer_size))
 		return false;
-	}
 	log_info("command %s was delivered again; its stored answer is posted again", command->id);
-	answer_release(&command->answer);
-	command->answer = answer;
 	command->is_stored = true;
+	command->is_unloaded = true;
 	command_set_state(command, COMMAND_DONE);
 	tell_taken(agent, command);
 	outbox_push(agent->outbox, command);
@@ -404,6 +399,7 @@ static int agent_open(struct agent *agent, struct error *err)
 	agent->journal = journal_open(agent->loop, settings, on_durable, agent, err);
 	if (agent->journal == NULL)
 		return ERR_SYSTEM;
+	relay_spool_to(agent->relay, journal_answers_folder(agent->journal));
 	agent->outbox = outbox_new(agent->loop, agent->client, agent->transport, agent->journal,
 				   on_settled, agent);
 	agent->poll = (struct loop_task){.run = poll, .context = agent};

@@ -25,7 +25,8 @@ static void on_end(void *context, struct command *command)
 {
 	struct execution *execution = context;
 	execution->status = command->answer.status;
-	buf_append(&execution->answer, command->answer.json.data, command->answer.json.size);
+	const struct buf *json = spool_memory(&command->answer.json); /* there is no folder */
+	buf_append(&execution->answer, json->data, json->size);
 	buf_append_char(&execution->answer, '\n');
 	command_free(command);
 	loop_stop(execution->loop);

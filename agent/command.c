@@ -120,6 +120,7 @@ void command_free(struct command *command)
 	free(command->receipt);
 	free(command->text);
 	payload_release(&command->payload);
+	spool_release(&command->reply);
 	answer_release(&command->answer);
 	free(command);
 }

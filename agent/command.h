@@ -45,6 +45,7 @@ struct command {
 
 	struct aead *seal; /* the key that it opened with; borrowed; NULL: answer in plain */
 	struct payload payload;
+	struct spool reply; /* what the target sends */
 	struct answer answer;
 
 	/* The journal's (journal.c). */
@@ -65,6 +66,7 @@ struct command {
 	/* Owned by whoever runs it at the time (relay.c). */
 	struct relay *relay;
 	void *running; /* the exchange or the target's call */
+	struct answer_build *build;
 	struct host_queue *host;
 	TAILQ_ENTRY(command) link;
 };

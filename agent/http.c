@@ -40,6 +40,8 @@ struct http_exchange {
 	struct curl_slist *header_lines;
 	curl_mime *form;
 	struct buf body;
+	struct spool *into;           /* NULL: the body is kept here */
+	struct spool *body_spool;     /* of the request */
 	struct http_decoder *decoder; /* NULL: the body is kept as it comes */
 	struct error body_error;      /* why the body cannot be read */
 	size_t max_response_bytes;
@@ -133,11 +135,33 @@ void http_headers_release(struct http_headers *headers)
 static int keep_body(void *context, const void *bytes, size_t size)
 {
 	struct http_exchange *exchange = context;
-	if (size > exchange->max_response_bytes - exchange->body.size) {
+	size_t before = exchange->into != NULL ? exchange->into->size : exchange->body.size;
+	if (size > exchange->max_response_bytes - before) {
 		exchange->is_too_large = true;
 		return ERR_LIMIT;
 	}
+	if (exchange->into != NULL)
+		return spool_append(exchange->into, bytes, size, &exchange->body_error);
 	return buf_append(&exchange->body, bytes, size);
+}
+
+static size_t on_send_body(char *out, size_t size, size_t count, void *context)
+{
+	struct http_exchange *exchange = context;
+	size_t got = 0;
+	if (spool_read(exchange->body_spool, out, size * count, &got, &exchange->body_error) != 0)
+		return CURL_READFUNC_ABORT;
+	return got;
+}
+
+/* libcurl begins a body anew for a new connection or an authentication, never elsewhere. */
+static int on_seek_body(void *context, curl_off_t offset, int origin)
+{
+	struct http_exchange *exchange = context;
+	if (offset != 0 || origin != SEEK_SET)
+		return CURL_SEEKFUNC_CANTSEEK;
+	spool_rewind(exchange->body_spool);
+	return CURL_SEEKFUNC_OK;
 }
 
 /* All Content-Encoding headers as one list. */
@@ -334,6 +358,16 @@ static int set_method_and_body(struct http_exchange *exchange, const struct http
 	if (request->body_kind == HTTP_BODY_FORM) {
 		if (set_form(exchange, request, err) != 0)
 			return err->code;
+	} else if (request->body_kind == HTTP_BODY_SPOOL) {
+		spool_rewind(request->body_spool);
+		exchange->body_spool = request->body_spool;
+		curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+				 (curl_off_t)request->body_spool->size);
+		curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send_body);
+		curl_easy_setopt(easy, CURLOPT_READDATA, exchange);
+		curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek_body);
+		curl_easy_setopt(easy, CURLOPT_SEEKDATA, exchange);
 	} else if (request->body_kind == HTTP_BODY_BYTES || expects_body(request->method)) {
 		curl_easy_setopt(easy, CURLOPT_POST, 1L);
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_size);
@@ -494,6 +528,8 @@ static bool repeat(struct http_exchange *exchange)
 	exchange->may_repeat = false;
 	exchange->times_sent = 0;
 	exchange->error_text[0] = '\0';
+	if (exchange->body_spool != NULL)
+		spool_rewind(exchange->body_spool);
 	curl_easy_setopt(exchange->easy, CURLOPT_FRESH_CONNECT, 1L);
 	curl_easy_setopt(exchange->easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
 	curl_easy_setopt(exchange->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)left_ms);
@@ -514,6 +550,12 @@ static bool is_answered(struct http_exchange *exchange, CURLcode code)
 	return exchange->decoder == NULL || http_decoder_finish(exchange->decoder, err) == 0;
 }
 
+/* A body that we could not read or had no memory for. */
+static bool is_own_fault(const struct error *err)
+{
+	return err->code == ERR_SYSTEM || err->code == ERR_MEMORY;
+}
+
 static void on_transfer_done(void *context, int curl_code)
 {
 	struct http_exchange *exchange = context;
@@ -525,6 +567,10 @@ static void on_transfer_done(void *context, int curl_code)
 	if (is_answered(exchange, (CURLcode)curl_code)) {
 		response.status = (int)status;
 		response.is_decoded = exchange->decoder != NULL;
+	} else if (is_own_fault(&exchange->body_error)) {
+		response.code = "AGENT_ERROR";
+		snprintf(response.message, sizeof response.message, "%s",
+			 exchange->body_error.message);
 	} else {
 		bool is_broken = curl_code == CURLE_OK || exchange->body_error.code == ERR_SYNTAX;
 		explain(exchange, is_broken ? CURLE_WEIRD_SERVER_REPLY : (CURLcode)curl_code,
@@ -559,6 +605,7 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
 	    request->told_timeout_ms > 0 ? request->told_timeout_ms : request->timeout_ms;
 	exchange->deadline_ms = clock_monotonic_ms() + request->timeout_ms;
 	exchange->decodes = request->decode;
+	exchange->into = request->into;
 	buf_init(&exchange->body, request->max_response_bytes);
 	exchange->easy =
 	    client->idle_count > 0 ? client->idle[--client->idle_count] : curl_easy_init();

@@ -6,6 +6,7 @@
 #define AGENT_HTTP_H
 
 #include "agent/loop.h"
+#include "agent/spool.h"
 #include "base/buf.h"
 #include "base/error.h"
 
@@ -57,7 +58,7 @@ struct http_part {
 	const char *content_type; /* NULL: none, or guessed where there is a filename */
 };
 
-enum http_body_kind { HTTP_BODY_NONE, HTTP_BODY_BYTES, HTTP_BODY_FORM };
+enum http_body_kind { HTTP_BODY_NONE, HTTP_BODY_BYTES, HTTP_BODY_SPOOL, HTTP_BODY_FORM };
 
 /* Borrowed until the exchange has ended. */
 struct http_request {
@@ -70,6 +71,7 @@ struct http_request {
 	enum http_body_kind body_kind;
 	const void *body;
 	size_t body_size;
+	struct spool *body_spool;
 	const struct http_part *parts;
 	size_t part_count;
 	int64_t timeout_ms;      /* for the whole exchange */
@@ -77,6 +79,7 @@ struct http_request {
 	bool ignore_tls_certificate;
 	bool decode; /* offer and decode content encodings */
 	size_t max_response_bytes;
+	struct spool *into; /* where the answer's body goes; NULL: into the response's buffer */
 };
 
 /* How it ended. Valid inside the callback only, except for what it takes. */
@@ -84,7 +87,7 @@ struct http_response {
 	int status;                      /* 0: no answer */
 	const char *code;                /* no answer: a stable code of commands ("ECONNREFUSED") */
 	char message[ERROR_MESSAGE_MAX]; /* no answer: "connect ECONNREFUSED 127.0.0.1:80" */
-	struct buf *body;                /* the callback may take the bytes with buf_detach */
+	struct buf *body;                /* empty where the request said where it goes */
 	bool is_decoded;                 /* a content encoding was taken off the body */
 	int64_t sent_bytes;              /* of bodies and headers */
 	int64_t received_bytes;          /* on the wire */

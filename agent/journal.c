@@ -32,8 +32,8 @@ const char *const journal_statement_texts[STATEMENTS] = {
 	" status = ?9, ended_at = ?10, answer = ?11, answer_file = ?12, answer_size = ?13"
 	" WHERE id = ?1",
     [UPDATE_POSTED] = "UPDATE commands SET state = 4, posted_at = ?2 WHERE id = ?1",
-    [SELECT_ONE] = "SELECT status, ended_at, answer, answer_file, state FROM commands WHERE id = ?1"
-		   " AND state >= 3",
+    [SELECT_ONE] = "SELECT status, ended_at, answer, answer_file, state, answer_size FROM commands"
+		   " WHERE id = ?1 AND state >= 3",
 };
 
 /* Runs a statement without rows. */
@@ -68,12 +68,18 @@ static char *spool_path(const struct journal *journal, const char *name)
 	return mem_printf("%s/%s", journal->folder, name);
 }
 
-static int spool_answer(struct journal *journal, const char *name, const struct buf *json,
+/* A large answer: the file that it is, or one that is made of it. */
+static int spool_answer(struct journal *journal, const char *name, struct spool *json,
 			struct error *err)
 {
 	char *path = spool_path(journal, name);
-	int rc = file_write_atomic(path, json->data, json->size, 0600, err);
-	if (rc == 0)
+	bool is_there = spool_is_file(json) && json->is_durable; /* a commit that is tried again */
+	int rc = 0;
+	if (spool_is_file(json))
+		rc = spool_keep(json, path, err);
+	else
+		rc = file_write_atomic(path, buf_str(spool_memory(json)), json->size, 0600, err);
+	if (rc == 0 && !is_there)
 		journal->spooled_bytes += json->size;
 	free(path);
 	return rc;
@@ -104,17 +110,16 @@ static enum stored_state stored_state_of(const struct command *command)
 	}
 }
 
-static int bind_answer(struct journal *journal, sqlite3_stmt *statement,
-		       const struct command *command, char name[SHA256_TEXT_SIZE],
-		       struct error *err)
+static int bind_answer(struct journal *journal, sqlite3_stmt *statement, struct command *command,
+		       char name[SHA256_TEXT_SIZE], struct error *err)
 {
-	const struct answer *answer = &command->answer;
+	struct answer *answer = &command->answer;
 	sqlite3_bind_int(statement, 9, (int)answer->status);
 	sqlite3_bind_int64(statement, 10, answer->ended_at_ms);
 	sqlite3_bind_int64(statement, 13, (int64_t)answer->json.size);
-	if (answer->json.size < SPOOL_FROM_BYTES) {
-		sqlite3_bind_blob64(statement, 11, buf_str(&answer->json), answer->json.size,
-				    SQLITE_STATIC);
+	if (!spool_is_file(&answer->json) && answer->json.size < SPOOL_FROM_BYTES) {
+		sqlite3_bind_blob64(statement, 11, buf_str(spool_memory(&answer->json)),
+				    answer->json.size, SQLITE_STATIC);
 		return 0;
 	}
 	spool_name(command->id, name);
@@ -122,7 +127,7 @@ static int bind_answer(struct journal *journal, sqlite3_stmt *statement,
 	return spool_answer(journal, name, &answer->json, err);
 }
 
-static int write_command(struct journal *journal, const struct command *command, struct error *err)
+static int write_command(struct journal *journal, struct command *command, struct error *err)
 {
 	enum stored_state state = stored_state_of(command);
 	enum statement which = INSERT;
@@ -269,59 +274,70 @@ static void on_retry(void *context)
 	loop_defer(journal->loop, &journal->flush);
 }
 
-static int read_answer(struct journal *journal, struct answer *answer, struct error *err)
+static int read_answer(struct journal *journal, enum journal_load how, struct answer *answer,
+		       struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[SELECT_ONE];
-	answer->status = (enum answer_status)sqlite3_column_int(statement, 0);
-	answer->ended_at_ms = sqlite3_column_int64(statement, 1);
-	buf_reset(&answer->json);
 	const char *file = (const char *)sqlite3_column_text(statement, 3);
+	struct buf json = BUF_INIT(SIZE_MAX / 2);
+	int rc = 0;
 	if (file != NULL) {
 		char *path = spool_path(journal, file);
-		int rc = file_read(path, &answer->json, err);
+		rc = how == JOURNAL_LOAD_AS_STORED ? spool_open(&answer->json, path, err)
+						   : file_read(path, &json, err);
 		free(path);
-		return rc;
+		if (rc == ERR_NOT_FOUND)
+			rc = ERR_SYSTEM; /* nobody has dropped it, it is missing */
+		if (rc != 0 || how == JOURNAL_LOAD_AS_STORED)
+			goto out;
+	} else if (sqlite3_column_type(statement, 2) == SQLITE_NULL) {
+		rc = error_set(err, ERR_NOT_FOUND, "the stored answer was dropped to make room");
+		goto out;
+	} else {
+		buf_append(&json, sqlite3_column_blob(statement, 2),
+			   (size_t)sqlite3_column_bytes(statement, 2));
 	}
-	if (sqlite3_column_type(statement, 2) == SQLITE_NULL)
-		return error_set(err, ERR_NOT_FOUND, "the stored answer was dropped to make room");
-	buf_append(&answer->json, sqlite3_column_blob(statement, 2),
-		   (size_t)sqlite3_column_bytes(statement, 2));
-	return buf_check(&answer->json, "stored answer", err);
+	rc = buf_check(&json, "stored answer", err);
+	if (rc == 0)
+		spool_take(&answer->json, &json);
+out:
+	buf_release(&json);
+	return rc;
 }
 
-int journal_load_answer(struct journal *journal, const char *id, struct answer *answer,
-			struct error *err)
+int journal_load_answer(struct journal *journal, const char *id, enum journal_load how,
+			struct answer *answer, struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[SELECT_ONE];
 	int rc = 0;
 	bind_text(statement, 1, id);
 	if (sqlite3_step(statement) == SQLITE_ROW)
-		rc = read_answer(journal, answer, err);
+		rc = read_answer(journal, how, answer, err);
 	else
-		rc = error_set(err, ERR_NOT_FOUND, "no answer is stored");
+		rc = error_set(err, ERR_SYSTEM, "no answer is stored");
 	sqlite3_reset(statement);
 	sqlite3_clear_bindings(statement);
 	return rc == 0 ? 0 : error_prefix(err, "journal: command %s", id);
 }
 
-bool journal_find(struct journal *journal, const char *id, struct answer *answer)
+bool journal_find(struct journal *journal, const char *id, struct answer *answer, size_t *size)
 {
-	struct error err;
-	if (journal->is_off)
-		return false;
-	int rc = journal_load_answer(journal, id, answer, &err);
-	if (rc == ERR_NOT_FOUND && answer->ended_at_ms == 0)
-		return false;
-	if (rc != 0) {
-		enum answer_status status = answer->status;
-		answer_fail(
-		    answer, "AGENT_ERROR", NULL,
-		    "The command was delivered again; it ended as %s, but its answer is no longer "
-		    "stored",
-		    answer_status_name(status));
-		answer->status = status;
+	sqlite3_stmt *statement = journal->statements[SELECT_ONE];
+	bind_text(statement, 1, id);
+	bool is_known = sqlite3_step(statement) == SQLITE_ROW;
+	if (is_known) {
+		answer->status = (enum answer_status)sqlite3_column_int(statement, 0);
+		answer->ended_at_ms = sqlite3_column_int64(statement, 1);
+		*size = (size_t)sqlite3_column_int64(statement, 5);
 	}
-	return true;
+	sqlite3_reset(statement);
+	sqlite3_clear_bindings(statement);
+	return is_known;
+}
+
+const char *journal_answers_folder(const struct journal *journal)
+{
+	return journal->folder;
 }
 
 struct journal *journal_open(struct loop *loop, const struct settings *settings,

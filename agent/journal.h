@@ -42,11 +42,16 @@ void journal_posted(struct journal *journal, const char *id);
 bool journal_has_room(const struct journal *journal);
 
 /* A command that has ended before, by its id: false when it is not known. Fills status and
- * JSON of answer (initialised; a stand-in where the stored one had to go for room). */
-bool journal_find(struct journal *journal, const char *id, struct answer *answer);
-/* The stored JSON of an answer that was released from memory. */
-NODISCARD int journal_load_answer(struct journal *journal, const char *id, struct answer *answer,
-				  struct error *err);
+ * time of answer (initialised), not its JSON, and that one's size. */
+bool journal_find(struct journal *journal, const char *id, struct answer *answer, size_t *size);
+
+/* The stored JSON of an answer: a large one is a file, which need not be read at once.
+ * ERR_NOT_FOUND when it had to go for room. */
+enum journal_load { JOURNAL_LOAD_INTO_MEMORY, JOURNAL_LOAD_AS_STORED };
+NODISCARD int journal_load_answer(struct journal *journal, const char *id, enum journal_load how,
+				  struct answer *answer, struct error *err);
+/* Where answers may be spooled (spool.h), on the journal's disk; NULL: nowhere. */
+const char *journal_answers_folder(const struct journal *journal);
 
 /* One command that has not ended for the source, as it was left. */
 struct journal_row {

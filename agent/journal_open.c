@@ -190,6 +190,8 @@ int journal_open_folder(struct journal *journal, struct error *err)
 	if (rc == 0)
 		rc = make_folder(journal->folder, err);
 	if (rc == 0)
+		spool_clean(journal->folder);
+	if (rc == 0)
 		rc = make_private_file(path, err);
 	if (rc == 0)
 		rc = open_sound_database(journal, path, err);

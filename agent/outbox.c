@@ -2,7 +2,7 @@
 
 #include "agent/backoff.h"
 #include "agent/limits.h"
-#include "agent/service_call.h"
+#include "agent/upload.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -16,7 +16,6 @@ enum {
 	POST_WORTHWHILE = 16, /* … a further one goes when so many wait */
 	POST_COUNT_MAX = 1000,
 	UPLOADS_AT_ONCE = 4,
-	UPLOAD_TIMEOUT_MS = 600000,
 };
 
 /* Where an answer stands on its way. */
@@ -28,8 +27,7 @@ struct outbox_entry {
 	struct transport_post post;
 	size_t message_size; /* of its status message, as it is to be posted */
 	enum entry_state state;
-	struct http_exchange *upload;
-	struct http_headers upload_headers;
+	struct upload *upload;
 	struct loop_timer *retry; /* of an upload that failed */
 	struct backoff backoff;
 	TAILQ_ENTRY(outbox_entry) link;
@@ -65,35 +63,8 @@ static void unload(struct command *command)
 {
 	if (!command->is_stored || command->is_unloaded)
 		return;
-	buf_release(&command->answer.json);
+	spool_release(&command->answer.json);
 	command->is_unloaded = true;
-}
-
-static void load(struct outbox *outbox, struct command *command)
-{
-	struct error err;
-	if (!command->is_unloaded)
-		return;
-	command->is_unloaded = false;
-	if (journal_load_answer(outbox->journal, command->id, &command->answer, &err) == 0)
-		return;
-	log_error("the stored answer of a command is lost: %s", err.message);
-	answer_fail(&command->answer, "AGENT_ERROR", NULL,
-		    "The command ended as %s, but its stored answer cannot be read",
-		    answer_status_name(command->answer.status));
-}
-
-static void entry_free(struct outbox_entry *entry)
-{
-	loop_timer_free(entry->retry);
-	http_headers_release(&entry->upload_headers);
-	free(entry);
-}
-
-static size_t message_size(const struct outbox_entry *entry)
-{
-	struct transport *transport = entry->outbox->transport;
-	return transport->ops->message_size(transport, &entry->post, entry->command->answer_size);
 }
 
 /* What is stored is not what is posted any more. */
@@ -102,6 +73,38 @@ static void answer_replaced(struct command *command)
 	command->is_stored = false;
 	command->is_unloaded = false;
 	command->answer_size = command->answer.json.size;
+}
+
+/* Brings an answer back: into memory, or as the file that it is. */
+static void load(struct outbox *outbox, struct command *command, enum journal_load how)
+{
+	struct error err;
+	enum answer_status status = command->answer.status;
+	if (!command->is_unloaded)
+		return;
+	command->is_unloaded = false;
+	int rc = journal_load_answer(outbox->journal, command->id, how, &command->answer, &err);
+	if (rc == 0)
+		return;
+	if (rc != ERR_NOT_FOUND)
+		log_error("the stored answer of a command is lost: %s", err.message);
+	answer_fail(&command->answer, "AGENT_ERROR", NULL,
+		    "The command ended as %s, but its answer %s", answer_status_name(status),
+		    rc == ERR_NOT_FOUND ? "is no longer stored" : "cannot be read");
+	command->answer.status = status;
+	answer_replaced(command);
+}
+
+static void entry_free(struct outbox_entry *entry)
+{
+	loop_timer_free(entry->retry);
+	free(entry);
+}
+
+static size_t message_size(const struct outbox_entry *entry)
+{
+	struct transport *transport = entry->outbox->transport;
+	return transport->ops->message_size(transport, &entry->post, entry->command->answer_size);
 }
 
 static void entry_ready(struct outbox_entry *entry)
@@ -124,30 +127,28 @@ static void on_retry_upload(void *context)
 	loop_defer(outbox->loop, &outbox->flush);
 }
 
-static void on_uploaded(void *context, struct http_response *response)
+static void on_uploaded(void *context, const struct transport_outcome *outcome)
 {
 	struct outbox_entry *entry = context;
 	struct outbox *outbox = entry->outbox;
 	struct command *command = entry->command;
-	struct transport_outcome outcome;
-	transport_outcome_from_response(&outcome, response, "PUT of an answer to its upload URL");
 	entry->upload = NULL;
 	outbox->uploads--;
 	loop_defer(outbox->loop, &outbox->flush);
-	if (outcome.is_ok) {
+	unload(command);
+	if (outcome->is_ok) {
 		entry->post.is_referenced = true;
-	} else if (outcome.is_gone || outcome.is_refused) {
+	} else if (outcome->is_gone || outcome->is_refused) {
 		log_error("command %s: its answer of %zu bytes is not taken: %s", command->id,
-			  command->answer.json.size, outcome.reason);
+			  command->answer_size, outcome->reason);
 		answer_fail(&command->answer, "AGENT_ERROR", command->seal,
 			    "The answer of %zu bytes could not be uploaded: %s",
-			    command->answer.json.size, outcome.reason);
+			    command->answer_size, outcome->reason);
 		answer_replaced(command);
 	} else {
-		unload(command);
 		loop_timer_start(
 		    entry->retry,
-		    backoff_fail(&entry->backoff, false, outcome.retry_after_ms, outcome.reason));
+		    backoff_fail(&entry->backoff, false, outcome->retry_after_ms, outcome->reason));
 		return; /* stays among the busy ones until the timer runs out */
 	}
 	TAILQ_REMOVE(&outbox->busy, entry, link);
@@ -156,23 +157,21 @@ static void on_uploaded(void *context, struct http_response *response)
 
 static void start_upload(struct outbox *outbox, struct outbox_entry *entry)
 {
-	load(outbox, entry->command);
-	struct http_request request = {
+	struct command *command = entry->command;
+	load(outbox, command, JOURNAL_LOAD_AS_STORED);
+	struct upload_request request = {
 	    .profile = &outbox->transport->profile,
-	    .method = "PUT",
-	    .url = entry->command->upload_url, /* byte for byte: it may be signed */
-	    .headers = &entry->upload_headers,
-	    .body_kind = HTTP_BODY_BYTES,
-	    .body = entry->command->answer.json.data,
-	    .body_size = entry->command->answer.json.size,
-	    .timeout_ms = UPLOAD_TIMEOUT_MS,
-	    .max_response_bytes = LIMIT_SERVICE_ANSWER_BYTES,
+	    .url = command->upload_url,
+	    .content = &command->answer.json,
+	    .gzip = outbox->transport->gzips_uploads,
+	    .scratch_folder =
+		outbox->journal != NULL ? journal_answers_folder(outbox->journal) : NULL,
 	};
 	TAILQ_REMOVE(&outbox->large, entry, link);
 	TAILQ_INSERT_TAIL(&outbox->busy, entry, link);
 	entry->state = ENTRY_UPLOADING;
 	outbox->uploads++;
-	entry->upload = http_start(outbox->client, &request, on_uploaded, entry);
+	entry->upload = upload_start(outbox->loop, outbox->client, &request, on_uploaded, entry);
 }
 
 /* Takes as many ready entries as fit into one post. */
@@ -194,7 +193,7 @@ static void start_post(struct outbox *outbox)
 		entry->state = ENTRY_POSTING;
 		entry->post.receipt = entry->command->receipt;
 		if (!entry->post.is_referenced)
-			load(outbox, entry->command);
+			load(outbox, entry->command, JOURNAL_LOAD_INTO_MEMORY);
 		posts[count++] = &entry->post;
 	}
 	if (!outbox->transport->gathers_posts)
@@ -327,16 +326,16 @@ void outbox_push(struct outbox *outbox, struct command *command)
 		command->answer_size = command->answer.json.size;
 	size_t size = message_size(entry);
 	if (size > transport->embedded_max_bytes && command->upload_url != NULL) {
+		unload(command);
 		entry->state = ENTRY_LARGE;
 		entry->retry = loop_timer_new(outbox->loop, on_retry_upload, entry);
-		http_headers_add(&entry->upload_headers, "Content-Type", "application/json");
 		TAILQ_INSERT_TAIL(&outbox->large, entry, link);
 		loop_defer(outbox->loop, &outbox->flush);
 		return;
 	}
 	if (size > transport->message_max_bytes)
 		answer_unsendable(command, size);
-	if (loop_timer_is_running(outbox->retry))
+	if (spool_is_file(&command->answer.json) || loop_timer_is_running(outbox->retry))
 		unload(command);
 	entry_ready(entry);
 }
@@ -401,7 +400,7 @@ static void free_entries(struct entry_list *list)
 {
 	for (struct outbox_entry *entry; (entry = TAILQ_FIRST(list)) != NULL;) {
 		TAILQ_REMOVE(list, entry, link);
-		http_cancel(entry->upload);
+		upload_cancel(entry->upload);
 		command_free(entry->command);
 		entry_free(entry);
 	}

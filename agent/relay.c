@@ -46,6 +46,7 @@ struct relay {
 	struct loop_task hand_out;
 	void (*on_execute)(void *context, struct command *command); /* NULL: no gate */
 	bool is_held;
+	const char *spool_folder; /* NULL: none */
 };
 
 static const size_t WAITING_MAX_BYTES = 128 * LIMIT_MIB;
@@ -93,6 +94,7 @@ static void end_command(struct relay *relay, struct command *command)
 	command_set_state(command, COMMAND_DONE);
 	log_end(command);
 	payload_release(&command->payload);
+	spool_release(&command->reply);
 	json_object_put(command->body);
 	command->body = NULL;
 	relay->count--;
@@ -171,25 +173,39 @@ static void reject_expired(struct relay *relay, struct command *command)
 
 static void start_ready(struct relay *relay);
 
-static void on_target_done(void *context, struct http_response *response)
+/* The answer of the target stands: its place is free. */
+static void on_answered(void *context)
 {
 	struct command *command = context;
 	struct relay *relay = command->relay;
 	struct host_queue *host = command->host;
-	command->running = NULL;
-	command->sent_bytes = response->sent_bytes;
-	command->received_bytes = response->received_bytes;
-	if (response->status > 0)
-		answer_from_target(&command->answer, response, command->seal);
-	else
-		answer_no_response(&command->answer, response->code, response->message,
-				   command->seal);
+	command->build = NULL;
 	TAILQ_REMOVE(&relay->active, command, link);
 	relay->running--;
 	host->running--;
 	end_command(relay, command);
 	host_queue_update(relay, host);
 	start_ready(relay);
+}
+
+static void on_target_done(void *context, struct http_response *response)
+{
+	struct command *command = context;
+	command->running = NULL;
+	command->sent_bytes = response->sent_bytes;
+	command->received_bytes = response->received_bytes;
+	if (response->status == 0) {
+		answer_no_response(&command->answer, response->code, response->message,
+				   command->seal);
+		on_answered(command);
+		return;
+	}
+	/* May have called back already, and the command be gone. */
+	struct answer_build *build =
+	    answer_from_target(&command->answer, command->relay->loop, response, &command->reply,
+			       command->seal, on_answered, command);
+	if (build != NULL)
+		command->build = build;
 }
 
 static void execute(struct relay *relay, struct command *command)
@@ -206,9 +222,10 @@ static void execute(struct relay *relay, struct command *command)
 
 void relay_go(struct relay *relay, struct command *command)
 {
-	command->running =
-	    target_start(relay->client, &relay->target_profile, &command->payload,
-			 (size_t)relay->settings->max_response_bytes, on_target_done, command);
+	spool_init(&command->reply, SPOOL_SCRATCH, relay->spool_folder,
+		   (size_t)relay->settings->max_response_bytes);
+	command->running = target_start(relay->client, &relay->target_profile, &command->payload,
+					&command->reply, on_target_done, command);
 }
 
 static size_t waiting_size(const struct command *command)
@@ -443,6 +460,11 @@ void relay_gate(struct relay *relay, void (*on_execute)(void *context, struct co
 	relay->on_execute = on_execute;
 }
 
+void relay_spool_to(struct relay *relay, const char *folder)
+{
+	relay->spool_folder = folder;
+}
+
 void relay_hold(struct relay *relay)
 {
 	relay->is_held = true;
@@ -512,7 +534,9 @@ static void cancel_active(struct relay *relay)
 	struct command *command;
 	TAILQ_FOREACH(command, &relay->active, link)
 	{
-		if (command->state == COMMAND_FETCHING)
+		if (command->build != NULL)
+			answer_build_cancel(command->build);
+		else if (command->state == COMMAND_FETCHING)
 			http_cancel(command->running);
 		else
 			target_cancel(command->running);

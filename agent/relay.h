@@ -22,6 +22,10 @@ struct relay;
 void relay_gate(struct relay *relay, void (*on_execute)(void *context, struct command *command));
 void relay_go(struct relay *relay, struct command *command);
 
+/* Where answers are spooled that are too large for memory; borrowed. Without it all of them
+ * stay there. */
+void relay_spool_to(struct relay *relay, const char *folder);
+
 /* From now on nothing that waits is started. */
 void relay_hold(struct relay *relay);
 /* Commands that hold a place: fetching or executing. */

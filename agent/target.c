@@ -12,7 +12,7 @@ struct target_call {
 	struct http_client *client;
 	const struct http_profile *profile;
 	const struct payload *payload;
-	size_t max_response_bytes;
+	struct spool *reply;
 	void (*on_done)(void *context, struct http_response *response);
 	void *context;
 	struct http_exchange *exchange;
@@ -49,7 +49,8 @@ static void start_hop(struct target_call *call)
 	    .told_timeout_ms = payload->timeout_ms,
 	    .ignore_tls_certificate = payload->ignore_tls_certificate,
 	    .decode = true,
-	    .max_response_bytes = call->max_response_bytes,
+	    .max_response_bytes = call->reply->max_bytes,
+	    .into = call->reply,
 	};
 	call->exchange = http_start(call->client, &request, on_hop_done, call);
 }
@@ -143,6 +144,7 @@ static void follow(struct target_call *call, struct http_response *response, con
 		drop_credentials(call);
 	url_release(&call->url);
 	call->url = next;
+	spool_reset(call->reply);
 	start_hop(call);
 }
 
@@ -159,7 +161,7 @@ static void on_hop_done(void *context, struct http_response *response)
 }
 
 struct target_call *target_start(struct http_client *client, const struct http_profile *profile,
-				 const struct payload *payload, size_t max_response_bytes,
+				 const struct payload *payload, struct spool *reply,
 				 void (*on_done)(void *context, struct http_response *response),
 				 void *context)
 {
@@ -167,7 +169,7 @@ struct target_call *target_start(struct http_client *client, const struct http_p
 	call->client = client;
 	call->profile = profile;
 	call->payload = payload;
-	call->max_response_bytes = max_response_bytes;
+	call->reply = reply;
 	call->on_done = on_done;
 	call->context = context;
 	call->deadline_ms = clock_monotonic_ms() + payload->timeout_ms;

@@ -8,10 +8,11 @@
 
 struct target_call;
 
-/* Starts; payload and profile are borrowed until the end. The callback runs once, never
- * from inside; the response is the last hop's and valid during it only. */
+/* Starts; payload, profile and reply are borrowed until the end. The callback runs once,
+ * never from inside; the response is the last hop's and valid during it only, its body is in
+ * reply. */
 struct target_call *target_start(struct http_client *client, const struct http_profile *profile,
-				 const struct payload *payload, size_t max_response_bytes,
+				 const struct payload *payload, struct spool *reply,
 				 void (*on_done)(void *context, struct http_response *response),
 				 void *context);
 void target_cancel(struct target_call *call);

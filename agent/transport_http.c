@@ -209,8 +209,10 @@ static size_t transport_http_message_size(struct transport *transport,
 
 static struct json_object *body_json(const struct transport_post *post)
 {
-	const struct buf *json = &post->answer->json;
-	return post->is_referenced ? NULL : json_new_raw(json->data, json->size);
+	if (post->is_referenced)
+		return NULL;
+	const struct buf *json = spool_memory(&post->answer->json);
+	return json_new_raw(json->data, json->size);
 }
 
 static void transport_http_post(struct transport *transport, struct transport_post **posts,

@@ -8,6 +8,47 @@ bool str_is_utf8(const char *bytes, size_t size)
 	return u8_check((const uint8_t *)bytes, size) == NULL;
 }
 
+/* How many bytes the character has that begins with this byte; 1 for what begins none. */
+static size_t character_size(char first)
+{
+	unsigned char byte = (unsigned char)first;
+	return byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
+}
+
+/* The last 0 to 3 bytes that begin a character and do not end it. */
+static size_t cut_off(const char *bytes, size_t size)
+{
+	for (size_t back = 1; back <= 3 && back <= size; back++) {
+		char byte = bytes[size - back];
+		if (((unsigned char)byte & 0xC0) != 0x80)
+			return character_size(byte) > back ? back : 0;
+	}
+	return 0;
+}
+
+void str_utf8_add(struct str_utf8 *check, const char *bytes, size_t size)
+{
+	while (check->pending_count > 0 && size > 0 && !check->is_broken) {
+		check->pending[check->pending_count++] = *bytes++;
+		size--;
+		if (check->pending_count < character_size(check->pending[0]))
+			continue;
+		check->is_broken = !str_is_utf8(check->pending, check->pending_count);
+		check->pending_count = 0;
+	}
+	if (check->is_broken || size == 0)
+		return;
+	size_t rest = cut_off(bytes, size);
+	check->is_broken = !str_is_utf8(bytes, size - rest);
+	memcpy(check->pending, bytes + size - rest, rest);
+	check->pending_count = rest;
+}
+
+bool str_utf8_is_whole(const struct str_utf8 *check)
+{
+	return !check->is_broken && check->pending_count == 0;
+}
+
 size_t str_cut(const char *bytes, size_t size, size_t max)
 {
 	size_t cut = max;

@@ -10,6 +10,15 @@
 
 /* True when the bytes are UTF-8 by RFC 3629 (no surrogates, nothing over-long). */
 bool str_is_utf8(const char *bytes, size_t size);
+/* The same question about bytes that come in pieces. Zeroed at first. */
+struct str_utf8 {
+	char pending[4]; /* of a character that the last piece has cut */
+	size_t pending_count;
+	bool is_broken;
+};
+void str_utf8_add(struct str_utf8 *check, const char *bytes, size_t size);
+/* Were all pieces together UTF-8? */
+bool str_utf8_is_whole(const struct str_utf8 *check);
 /* The largest count of at most max bytes that does not split a UTF-8 character; size when
  * that fits. */
 size_t str_cut(const char *bytes, size_t size, size_t max);

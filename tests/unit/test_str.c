@@ -174,3 +174,37 @@ Test(str, nothing_is_suggested_for_a_word_far_from_all)
 	cr_assert_null(str_nearest("timeout", none));
 	cr_assert_null(str_nearest(longer, words));
 }
+
+/* Every way to cut each text in two, and one byte at a time. */
+Test(str, utf_8_in_pieces_is_what_it_is_as_a_whole)
+{
+	static const char *const texts[] = {"",
+					    "plain",
+					    "caf\xC3\xA9",
+					    "\xE2\x82\xAC 5",
+					    "\xF0\x9F\x98\x80!",
+					    "\xC3",
+					    "\xE2\x82",
+					    "\xF0\x9F\x98",
+					    "\x80",
+					    "a\xC3z",
+					    "\xED\xA0\x80",
+					    "\xC0\xAF",
+					    "\xF5\x80\x80\x80",
+					    "\xE2\x82z\xAC"};
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		size_t size = strlen(texts[i]);
+		bool expected = str_is_utf8(texts[i], size);
+		for (size_t cut = 0; cut <= size; cut++) {
+			struct str_utf8 check = {0};
+			str_utf8_add(&check, texts[i], cut);
+			str_utf8_add(&check, texts[i] + cut, size - cut);
+			cr_expect_eq(str_utf8_is_whole(&check), expected, "text %zu cut at %zu", i,
+				     cut);
+		}
+		struct str_utf8 check = {0};
+		for (size_t at = 0; at < size; at++)
+			str_utf8_add(&check, texts[i] + at, 1);
+		cr_expect_eq(str_utf8_is_whole(&check), expected, "text %zu in bytes", i);
+	}
+}

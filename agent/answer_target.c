@@ -1,0 +1,267 @@
+/* The answer of a target, from the bytes that it sent to the JSON that the requestor gets. */
+#include "agent/answer.h"
+#include "agent/limits.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "crypto/base64.h"
+#include "crypto/envelope.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One piece at its worst: each byte as \u00XX, sealed and in base64. */
+static const size_t PIECE_MAX_BYTES = 8 * LIMIT_MIB;
+
+struct answer_build {
+	struct answer *answer;
+	struct spool *body;
+	struct aead *seal; /* NULL: the answer stays plain */
+	struct envelope_writer writer;
+	bool is_text;
+	struct buf piece; /* of a body that is in a file */
+	struct buf rest;  /* what stands behind the body's text */
+	struct buf plain;
+	struct buf out;
+	struct loop_timer *next;
+	void (*on_done)(void *context);
+	void *context;
+};
+
+/* Header values are bytes; those that are no UTF-8 are Latin-1, as browsers read them. */
+static struct json_object *header_text(const char *value)
+{
+	size_t size = strlen(value);
+	/* libcurl leaves the line's end on a header without a value. */
+	while (size > 0 && strchr(" \t\r\n", value[size - 1]) != NULL)
+		size--;
+	if (str_is_utf8(value, size))
+		return json_new_string(value, size);
+	struct buf text = BUF_INIT(2 * size + 1);
+	for (size_t i = 0; i < size; i++) {
+		unsigned char byte = (unsigned char)value[i];
+		if (byte < 0x80) {
+			buf_append_char(&text, (char)byte);
+		} else {
+			buf_append_char(&text, (char)(0xC0 | byte >> 6));
+			buf_append_char(&text, (char)(0x80 | (byte & 0x3F)));
+		}
+	}
+	struct json_object *string = json_new_string(buf_str(&text), text.size);
+	buf_release(&text);
+	return string;
+}
+
+/* A value that came before is joined with the new one; set-cookie never is, because its
+ * values hold commas. */
+static struct json_object *joined(struct json_object *before, struct json_object *value)
+{
+	const char *first = json_object_get_string(before);
+	const char *second = json_object_get_string(value);
+	char *text = mem_printf("%s, %s", first, second);
+	struct json_object *both = json_new_string(text, strlen(text));
+	free(text);
+	json_object_put(value);
+	return both;
+}
+
+static void add_header(struct json_object *by_name, const char *name, const char *raw_value)
+{
+	struct json_object *value = header_text(raw_value);
+	struct json_object *before = json_member(by_name, name);
+	if (strcmp(name, "set-cookie") == 0) {
+		if (before == NULL) {
+			before = json_new_array();
+			json_set(by_name, name, before);
+		}
+		json_append(before, value);
+	} else {
+		json_set(by_name, name, before == NULL ? value : joined(before, value));
+	}
+}
+
+/* [{"name": value}, …] in order of arrival. */
+static struct json_object *headers_json(const struct http_response *response)
+{
+	struct json_object *by_name = json_new_object(); /* json-c keeps the order */
+	void *position = NULL;
+	const char *name;
+	const char *value;
+	while (http_next_header(response, &position, &name, &value)) {
+		char *lower = mem_strdup(name);
+		str_lower(lower);
+		bool is_stale = response->is_decoded && (strcmp(lower, "content-encoding") == 0 ||
+							 strcmp(lower, "content-length") == 0);
+		struct json_object *text = header_text(lower);
+		if (!is_stale)
+			add_header(by_name, json_object_get_string(text), value);
+		json_object_put(text);
+		free(lower);
+	}
+	struct json_object *list = json_new_array();
+	json_object_object_foreach(by_name, key, member)
+	{
+		struct json_object *item = json_new_object();
+		json_set(item, key, json_object_get(member));
+		json_append(list, item);
+	}
+	json_object_put(by_name);
+	return list;
+}
+
+/* What stands behind the body's text: its closing quote and the other members. */
+static void write_rest(struct answer_build *build, const struct http_response *response)
+{
+	struct json_object *rest = json_new_object();
+	if (!build->is_text)
+		json_set_text(rest, "bodyEncoding", "base64");
+	json_set_int64(rest, "statusCode", response->status);
+	json_set(rest, "headers", headers_json(response));
+	struct buf text = BUF_INIT(PIECE_MAX_BYTES);
+	json_write(&text, rest);
+	json_object_put(rest);
+	/* One object of the two: without the opening brace of the second. */
+	buf_append_str(&build->rest, "\",");
+	buf_append(&build->rest, buf_str(&text) + 1, text.size - 1);
+	buf_release(&text);
+}
+
+/* What was gathered in plain goes on to the answer. */
+static int put_plain(struct answer_build *build, struct error *err)
+{
+	struct buf *from = &build->plain;
+	if (buf_check(from, "a piece of an answer", err) != 0)
+		return ERR_LIMIT;
+	if (build->seal != NULL) {
+		envelope_writer_update(&build->writer, from->data, from->size, &build->out);
+		from = &build->out;
+	}
+	int rc = buf_check(from, "a piece of an answer", err);
+	if (rc == 0)
+		rc = spool_append(&build->answer->json, buf_str(from), from->size, err);
+	buf_reset(&build->plain);
+	buf_reset(&build->out);
+	return rc;
+}
+
+static void begin(struct answer_build *build)
+{
+	spool_rewind(build->body);
+	spool_reset(&build->answer->json);
+	build->answer->json.folder = build->body->folder;
+	if (build->seal != NULL)
+		envelope_writer_begin(&build->writer, build->seal, &build->out);
+	buf_append_str(&build->plain, "{\"body\":\"");
+}
+
+/* The next piece of the body; *is_last when there is none behind it. */
+static int put_piece(struct answer_build *build, bool *is_last, struct error *err)
+{
+	const char *bytes;
+	size_t count;
+	if (spool_next(build->body, &build->piece, &bytes, &count, err) != 0)
+		return ERR_SYSTEM;
+	*is_last = count < SPOOL_PIECE_BYTES;
+	if (build->is_text)
+		json_write_escaped(&build->plain, bytes, count);
+	else
+		(void)base64_encode(&build->plain, bytes, count); /* put_plain looks */
+	return put_plain(build, err);
+}
+
+static int finish(struct answer_build *build, struct error *err)
+{
+	buf_append(&build->plain, build->rest.data, build->rest.size);
+	int rc = put_plain(build, err);
+	if (rc == 0 && build->seal != NULL) {
+		envelope_writer_finish(&build->writer, &build->out);
+		rc = spool_append(&build->answer->json, build->out.data, build->out.size, err);
+	}
+	return rc;
+}
+
+static void build_free(struct answer_build *build)
+{
+	if (build->seal != NULL)
+		envelope_writer_release(&build->writer);
+	buf_wipe(&build->piece);
+	buf_wipe(&build->rest);
+	buf_wipe(&build->plain);
+	buf_release(&build->out);
+	loop_timer_free(build->next);
+	free(build);
+}
+
+/* The answer stands, or another one that says why it does not. */
+static void end(struct answer_build *build, int rc, const struct error *err)
+{
+	struct answer *answer = build->answer;
+	answer->ended_at_ms = clock_now_ms();
+	if (rc == ERR_LIMIT)
+		answer_no_response(answer, "RESPONSE_TOO_LARGE", err->message, build->seal);
+	else if (rc != 0)
+		answer_fail(answer, "AGENT_ERROR", build->seal,
+			    "The target answered with HTTP status %d, but its answer was lost: %s",
+			    answer->http_status, err->message);
+}
+
+/* One piece a turn: an answer of any size holds up nobody for long. */
+static void on_next(void *context)
+{
+	struct answer_build *build = context;
+	struct error err;
+	bool is_last = false;
+	int rc = put_piece(build, &is_last, &err);
+	if (rc == 0 && !is_last) {
+		loop_timer_start(build->next, 0);
+		return;
+	}
+	if (rc == 0)
+		rc = finish(build, &err);
+	end(build, rc, &err);
+	build->on_done(build->context);
+	build_free(build);
+}
+
+struct answer_build *answer_from_target(struct answer *answer, struct loop *loop,
+					const struct http_response *response, struct spool *body,
+					struct aead *seal, void (*on_done)(void *context),
+					void *context)
+{
+	struct answer_build *build = mem_new(struct answer_build);
+	*build = (struct answer_build){.answer = answer,
+				       .body = body,
+				       .seal = seal,
+				       .is_text = spool_is_utf8(body),
+				       .piece = BUF_INIT(SPOOL_PIECE_BYTES),
+				       .rest = BUF_INIT(PIECE_MAX_BYTES),
+				       .plain = BUF_INIT(PIECE_MAX_BYTES),
+				       .out = BUF_INIT(PIECE_MAX_BYTES),
+				       .on_done = on_done,
+				       .context = context};
+	answer->status = response->status < 400 ? ANSWER_SUCCESS : ANSWER_FAILURE;
+	answer->code = NULL;
+	answer->http_status = response->status;
+	write_rest(build, response);
+	struct error err;
+	bool is_last = false;
+	begin(build);
+	int rc = put_piece(build, &is_last, &err);
+	if (rc == 0 && !is_last) {
+		build->next = loop_timer_new(loop, on_next, build);
+		loop_timer_start(build->next, 0);
+		return build;
+	}
+	if (rc == 0)
+		rc = finish(build, &err);
+	end(build, rc, &err);
+	build_free(build);
+	on_done(context);
+	return NULL;
+}
+
+void answer_build_cancel(struct answer_build *build)
+{
+	build_free(build);
+}

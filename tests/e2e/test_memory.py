@@ -1,0 +1,65 @@
+"""Large answers pass through the agent in little memory, and leave nothing of theirs behind."""
+
+import base64
+import os
+
+import pytest
+
+from conftest import one_pair
+from support.requestors import V2
+from support.v2 import WithCryptography
+
+MIB = 1024 * 1024
+KEY = bytes(range(32))
+
+
+def memory(agent, name):
+    with open(f"/proc/{agent.process.popen.pid}/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(name + ":"))
+
+
+def text_of(size):
+    rows = b"".join(b"row %08d: caf\xc3\xa9 \"quoted\"\n" % number for number in range(size // 30 + 1))
+    return rows[:size - 3] + b"end"
+
+
+def binary_of(size):
+    return (bytes(range(256)) * (size // 256 + 1))[:size]
+
+
+@pytest.fixture(scope="module")
+def pair(session_service, defaults, nginx):
+    with one_pair(session_service, {**defaults, "SECURE_COMMAND_KEY": KEY.hex(),
+                                    "MAX_RESPONSE_BYTES": 110 * MIB}) as pair:
+        pair.requestor.send({"method": "GET", "url": nginx.file("small", b"small")})
+        yield pair
+
+
+def restart(pair):
+    """A new process, whose memory has no high-water mark yet."""
+    pair.agent.stop()
+    pair.agent.start()
+    pair.agent.process.wait_for(lambda line: "connected" in line)
+
+
+@pytest.mark.skipif("san" in os.environ.get("RELAY_BUILD_DIR", "") or
+                    bool(os.environ.get("RELAY_WRAPPER")), reason="checkers take memory of their own")
+@pytest.mark.parametrize("make", [text_of, binary_of], ids=["text", "binary"])
+@pytest.mark.parametrize("is_sealed", [False, True], ids=["plain", "sealed"])
+def test_an_answer_of_100_mebibytes_takes_little_memory(pair, nginx, make, is_sealed):
+    content = make(100 * MIB)
+    payload = {"method": "GET", "url": nginx.file("hundred-mebibytes", content)}
+    restart(pair)
+    idle = memory(pair.agent, "VmRSS")
+    if is_sealed:
+        record = pair.requestor.send(WithCryptography.encrypt(KEY, payload), action=V2)
+    else:
+        record = pair.requestor.send(payload)
+    assert record["status"] == "SUCCESS", record
+    growth = memory(pair.agent, "VmHWM") - idle
+    assert growth < 24 * 1000 * 1000, f"{growth / MIB:.1f} MiB above idle"
+    answer = pair.requestor.stored_answer(record)
+    if is_sealed:
+        answer = WithCryptography.decrypt(KEY, answer)
+    body = answer["body"]
+    assert (body.encode() if make is text_of else base64.b64decode(body)) == content
