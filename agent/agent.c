@@ -150,7 +150,10 @@ static void tell_taken(struct agent *agent, struct command *command)
 /* A command that ended before is answered again with the answer that is stored. */
 static bool answer_again(struct agent *agent, struct command *command)
 {
-	if (!journal_find(agent->journal, command->id, &command->answer, &command->answer_size))
+	enum journal_found found =
+	    journal_find(agent->journal, command->id, &command->answer, &command->answer_size);
+	command->is_interrupted = found == JOURNAL_UNREADABLE;
+	if (found != JOURNAL_KNOWN)
 		return false;
 	log_info("command %s was delivered again; its stored answer is posted again", command->id);
 	command->is_stored = true;
@@ -169,7 +172,7 @@ static void take(struct agent *agent, struct command *command,
 	if (answer_again(agent, command))
 		return;
 	/* Who had it before may have made the request. */
-	command->is_interrupted = delivery->attempt > 1;
+	command->is_interrupted |= delivery->attempt > 1;
 	command->text = mem_strdup(json_object_to_json_string_ext(
 	    delivery->command, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	kill_point("after-receive");
@@ -272,6 +275,18 @@ static void on_durable(void *context, struct command *command)
 	} else {
 		kill_point("after-journal");
 	}
+}
+
+static void on_room(void *context)
+{
+	poll_soon(context);
+}
+
+static void on_begun_anew(void *context)
+{
+	struct agent *agent = context;
+	for (struct held *held = agent->held; held != NULL; held = held->hh.next)
+		journal_write_again(agent->journal, held->command);
 }
 
 static void on_settled(void *context, struct command *command)
@@ -396,7 +411,13 @@ static int agent_open(struct agent *agent, struct error *err)
 	if (agent->relay == NULL)
 		return ERR_SYSTEM;
 	relay_gate(agent->relay, on_execute);
-	agent->journal = journal_open(agent->loop, settings, on_durable, agent, err);
+	struct journal_events journal_events = {
+	    .context = agent,
+	    .on_durable = on_durable,
+	    .on_room = on_room,
+	    .on_begun_anew = on_begun_anew,
+	};
+	agent->journal = journal_open(agent->loop, settings, &journal_events, err);
 	if (agent->journal == NULL)
 		return ERR_SYSTEM;
 	relay_spool_to(agent->relay, journal_answers_folder(agent->journal));
@@ -496,7 +517,7 @@ int agent_run(const struct settings *settings, struct error *err)
 		loop_timer_start(agent.keep, agent.transport->keep_interval_ms);
 		loop_timer_start(agent.heartbeat, HEARTBEAT_MS);
 		loop_timer_start(agent.sign_of_life, SIGN_OF_LIFE_MS);
-		loop_timer_start(agent.expire, EXPIRE_MS);
+		on_expire(&agent);
 		loop_run(agent.loop);
 		if (agent.exit_code != 0)
 			rc = error_set(err, agent.exit_code, "stopped by a second signal");

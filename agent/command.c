@@ -106,6 +106,36 @@ struct command *command_new_done(const char *id)
 	return command;
 }
 
+char *command_text(const struct command *command)
+{
+	char created_at[CLOCK_TEXT_SIZE];
+	struct json_object *json = json_new_object();
+	json_set_text(json, "commandId", command->id);
+	if (command->target_id != NULL)
+		json_set_text(json, "targetId", command->target_id);
+	if (command->action != NULL)
+		json_set_text(json, "action", command->action);
+	if (command->created_at_ms != 0) {
+		clock_format(command->created_at_ms, created_at);
+		json_set_text(json, "createdAt", created_at);
+	}
+	if (command->expires_at != NULL)
+		json_set_text(json, "expiresAt", command->expires_at);
+	/* A body that was fetched is one that need not be fetched again. */
+	bool is_referenced = command->body == NULL && command->body_url != NULL;
+	json_set_text(json, "bodyDelivery", is_referenced ? "referenced" : "embedded");
+	if (is_referenced)
+		json_set_text(json, "bodyUrl", command->body_url);
+	else
+		json_set(json, "body", json_object_get(command->body));
+	if (command->upload_url != NULL)
+		json_set_text(json, "responseBodyUploadUrl", command->upload_url);
+	char *text = mem_strdup(json_object_to_json_string_ext(
+	    json, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(json);
+	return text;
+}
+
 void command_free(struct command *command)
 {
 	if (command == NULL)

@@ -52,6 +52,7 @@ struct command {
 	char *text;         /* the command's JSON until it is stored */
 	bool is_stored;     /* has a row */
 	bool is_unwritten;  /* waits to be written */
+	bool is_rewritten;  /* … for the second time: nobody waits for it */
 	bool is_ended;      /* the relay has handed it out */
 	bool is_unloaded;   /* the answer's JSON is only in the journal */
 	size_t answer_size; /* of that JSON */
@@ -81,6 +82,8 @@ struct command *command_new(struct json_object *json, struct problems *problems,
 /* A command that ended before: id and answer, nothing else. */
 struct command *command_new_done(const char *id);
 void command_free(struct command *command);
+/* The JSON of one that has not ended, as it would be delivered; the caller frees it. */
+char *command_text(const struct command *command);
 void command_set_state(struct command *command, enum command_state state);
 
 #endif

@@ -17,6 +17,7 @@ enum {
 	LAZY_MS = 1000,                /* how long "posted" may wait for company */
 	RETRY_MS = 1000,
 	TIDY_MS = 60000,
+	ROW_BYTES = 200, /* what a row takes beside its command and answer, more or less */
 };
 
 const char *const journal_statement_texts[STATEMENTS] = {
@@ -117,6 +118,7 @@ static int bind_answer(struct journal *journal, sqlite3_stmt *statement, struct 
 	sqlite3_bind_int(statement, 9, (int)answer->status);
 	sqlite3_bind_int64(statement, 10, answer->ended_at_ms);
 	sqlite3_bind_int64(statement, 13, (int64_t)answer->json.size);
+	journal->added_bytes += answer->json.size;
 	if (!spool_is_file(&answer->json) && answer->json.size < SPOOL_FROM_BYTES) {
 		sqlite3_bind_blob64(statement, 11, buf_str(spool_memory(&answer->json)),
 				    answer->json.size, SQLITE_STATIC);
@@ -127,11 +129,18 @@ static int bind_answer(struct journal *journal, sqlite3_stmt *statement, struct 
 	return spool_answer(journal, name, &answer->json, err);
 }
 
+static void bind_command(struct journal *journal, sqlite3_stmt *statement, const char *text)
+{
+	bind_text(statement, 3, text);
+	journal->added_bytes += strlen(text);
+}
+
 static int write_command(struct journal *journal, struct command *command, struct error *err)
 {
 	enum stored_state state = stored_state_of(command);
 	enum statement which = INSERT;
 	char name[SHA256_TEXT_SIZE];
+	journal->added_bytes += ROW_BYTES;
 	if (command->is_stored)
 		which = state == STORED_DONE ? UPDATE_DONE : UPDATE_EXECUTING;
 	sqlite3_stmt *statement = journal->statements[which];
@@ -143,7 +152,7 @@ static int write_command(struct journal *journal, struct command *command, struc
 	}
 	if (which == INSERT) {
 		if (state != STORED_DONE)
-			bind_text(statement, 3, command->text);
+			bind_command(journal, statement, command->text);
 		bind_text(statement, 6, command->upload_url);
 		sqlite3_bind_int64(statement, 7, command->expires_at_ms);
 		sqlite3_bind_int64(statement, 8, command->received_at_ms);
@@ -205,22 +214,69 @@ static void tell_durable(struct journal *journal)
 		command->is_stored = !journal->is_off;
 		free(command->text);
 		command->text = NULL;
-		journal->on_durable(journal->context, command);
+		if (!command->is_rewritten)
+			journal->events.on_durable(journal->events.context, command);
 	}
+}
+
+/* Who stopped taking commands for want of room is told when there is some. */
+static void tell_room(struct journal *journal)
+{
+	bool has_room = journal_has_room(journal);
+	if (has_room && !journal->had_room)
+		journal->events.on_room(journal->events.context);
+	journal->had_room = has_room;
+}
+
+static void roll_back(struct journal *journal)
+{
+	struct error ignored; /* the transaction is gone either way */
+	if (journal->db != NULL && !sqlite3_get_autocommit(journal->db) &&
+	    run(journal, ROLLBACK, &ignored) != 0)
+		log_debug("%s", ignored.message);
+}
+
+/* The commands that are held are written to the new database too, as they are by now. */
+static int begin_anew(struct journal *journal, struct error *err)
+{
+	int rc = journal_begin_anew(journal, err);
+	if (rc == 0) {
+		journal->dropped_until = 0;
+		journal_count_spooled(journal);
+		journal->events.on_begun_anew(journal->events.context);
+	}
+	return rc;
+}
+
+static int write_to_disk(struct journal *journal, struct error *err)
+{
+	if (journal->is_off)
+		return 0;
+	if (journal->is_damaged && begin_anew(journal, err) != 0)
+		return err->code;
+	if (write_all(journal, err) == 0)
+		return 0;
+	journal->is_damaged = journal_is_damage(journal);
+	roll_back(journal);
+	if (!journal->is_damaged)
+		return err->code;
+	log_error("%s", err->message);
+	if (begin_anew(journal, err) != 0)
+		return err->code;
+	return write_all(journal, err);
 }
 
 static void flush(void *context)
 {
 	struct journal *journal = context;
 	struct error err;
-	if (TAILQ_EMPTY(&journal->unwritten) && STAILQ_EMPTY(&journal->posted))
+	bool is_needed = !TAILQ_EMPTY(&journal->unwritten) || !STAILQ_EMPTY(&journal->posted) ||
+			 journal->is_damaged;
+	if (!is_needed)
 		return;
-	if (!journal->is_off && write_all(journal, &err) != 0) {
-		if (!sqlite3_get_autocommit(journal->db)) {
-			struct error ignored; /* the transaction is gone either way */
-			if (run(journal, ROLLBACK, &ignored) != 0)
-				log_debug("%s", ignored.message);
-		}
+	if (write_to_disk(journal, &err) != 0) {
+		roll_back(journal);
+		journal->had_room = false;
 		(void)backoff_fail(&journal->trouble, false, 0, err.message);
 		loop_timer_start(journal->retry, RETRY_MS);
 		return;
@@ -229,6 +285,9 @@ static void flush(void *context)
 	loop_timer_stop(journal->lazy);
 	forget_posted(journal);
 	tell_durable(journal);
+	if (!journal->is_off)
+		journal_bytes_added(journal);
+	tell_room(journal);
 }
 
 /* Not while a failed write waits for its retry: a full disk must not cost a busy loop. */
@@ -238,13 +297,32 @@ static void flush_at_turn_end(struct journal *journal)
 		loop_defer(journal->loop, &journal->flush);
 }
 
+static void write_later(struct journal *journal, struct command *command)
+{
+	if (command->is_unwritten)
+		return;
+	command->is_unwritten = true;
+	TAILQ_INSERT_TAIL(&journal->unwritten, command, journal_link);
+}
+
 void journal_write(struct journal *journal, struct command *command)
 {
-	if (!command->is_unwritten) {
-		command->is_unwritten = true;
-		TAILQ_INSERT_TAIL(&journal->unwritten, command, journal_link);
-	}
+	command->is_rewritten = false;
+	write_later(journal, command);
 	flush_at_turn_end(journal);
+}
+
+void journal_write_again(struct journal *journal, struct command *command)
+{
+	/* The only copy of an answer that left memory is the one that was saved, or not. */
+	if (command->is_unloaded)
+		return;
+	if (!command->is_unwritten)
+		command->is_rewritten = true;
+	command->is_stored = false;
+	if (command->state < COMMAND_DONE && command->text == NULL)
+		command->text = command_text(command);
+	write_later(journal, command);
 }
 
 void journal_posted(struct journal *journal, const char *id)
@@ -265,6 +343,7 @@ static void on_tidy(void *context)
 {
 	struct journal *journal = context;
 	journal_drop_old(journal);
+	tell_room(journal);
 	loop_timer_start(journal->tidy, TIDY_MS);
 }
 
@@ -272,6 +351,30 @@ static void on_retry(void *context)
 {
 	struct journal *journal = context;
 	loop_defer(journal->loop, &journal->flush);
+}
+
+/* Is there such a row? SQLITE_ROW, SQLITE_DONE or what went wrong, twice: a read that failed
+ * often succeeds when it is tried again. */
+static int find_row(struct journal *journal, const char *id)
+{
+	sqlite3_stmt *statement = journal->statements[SELECT_ONE];
+	bind_text(statement, 1, id);
+	int rc = sqlite3_step(statement);
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+		sqlite3_reset(statement);
+		rc = sqlite3_step(statement);
+	}
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE && journal_is_damage(journal)) {
+		journal->is_damaged = true;
+		flush_at_turn_end(journal);
+	}
+	return rc;
+}
+
+static void end_row(struct journal *journal)
+{
+	sqlite3_reset(journal->statements[SELECT_ONE]);
+	sqlite3_clear_bindings(journal->statements[SELECT_ONE]);
 }
 
 static int read_answer(struct journal *journal, enum journal_load how, struct answer *answer,
@@ -287,7 +390,7 @@ static int read_answer(struct journal *journal, enum journal_load how, struct an
 						   : file_read(path, &json, err);
 		free(path);
 		if (rc == ERR_NOT_FOUND)
-			rc = ERR_SYSTEM; /* nobody has dropped it, it is missing */
+			rc = ERR_INVALID; /* nobody has dropped it, it is missing */
 		if (rc != 0 || how == JOURNAL_LOAD_AS_STORED)
 			goto out;
 	} else if (sqlite3_column_type(statement, 2) == SQLITE_NULL) {
@@ -308,31 +411,38 @@ out:
 int journal_load_answer(struct journal *journal, const char *id, enum journal_load how,
 			struct answer *answer, struct error *err)
 {
-	sqlite3_stmt *statement = journal->statements[SELECT_ONE];
-	int rc = 0;
-	bind_text(statement, 1, id);
-	if (sqlite3_step(statement) == SQLITE_ROW)
+	int found = find_row(journal, id);
+	int rc;
+	if (found == SQLITE_ROW)
 		rc = read_answer(journal, how, answer, err);
+	else if (found == SQLITE_DONE)
+		rc = error_set(err, ERR_INVALID, "no answer is stored");
 	else
-		rc = error_set(err, ERR_SYSTEM, "no answer is stored");
-	sqlite3_reset(statement);
-	sqlite3_clear_bindings(statement);
+		rc = journal_fail(journal->db, err, "reading an answer");
+	end_row(journal);
 	return rc == 0 ? 0 : error_prefix(err, "journal: command %s", id);
 }
 
-bool journal_find(struct journal *journal, const char *id, struct answer *answer, size_t *size)
+enum journal_found journal_find(struct journal *journal, const char *id, struct answer *answer,
+				size_t *size)
 {
-	sqlite3_stmt *statement = journal->statements[SELECT_ONE];
-	bind_text(statement, 1, id);
-	bool is_known = sqlite3_step(statement) == SQLITE_ROW;
-	if (is_known) {
+	struct error err;
+	if (journal->is_off)
+		return JOURNAL_UNKNOWN;
+	int found = find_row(journal, id);
+	if (found == SQLITE_ROW) {
+		sqlite3_stmt *statement = journal->statements[SELECT_ONE];
 		answer->status = (enum answer_status)sqlite3_column_int(statement, 0);
 		answer->ended_at_ms = sqlite3_column_int64(statement, 1);
 		*size = (size_t)sqlite3_column_int64(statement, 5);
+	} else if (found != SQLITE_DONE) {
+		journal_fail(journal->db, &err, "looking for a command");
+		log_error("%s: %s", id, err.message);
 	}
-	sqlite3_reset(statement);
-	sqlite3_clear_bindings(statement);
-	return is_known;
+	end_row(journal);
+	return found == SQLITE_ROW    ? JOURNAL_KNOWN
+	       : found == SQLITE_DONE ? JOURNAL_UNKNOWN
+				      : JOURNAL_UNREADABLE;
 }
 
 const char *journal_answers_folder(const struct journal *journal)
@@ -341,14 +451,12 @@ const char *journal_answers_folder(const struct journal *journal)
 }
 
 struct journal *journal_open(struct loop *loop, const struct settings *settings,
-			     void (*on_durable)(void *context, struct command *command),
-			     void *context, struct error *err)
+			     const struct journal_events *events, struct error *err)
 {
 	struct journal *journal = mem_new(struct journal);
 	journal->loop = loop;
 	journal->settings = settings;
-	journal->on_durable = on_durable;
-	journal->context = context;
+	journal->events = *events;
 	journal->lock_fd = -1;
 	journal->trouble.what = "writing the journal";
 	TAILQ_INIT(&journal->unwritten);
@@ -366,9 +474,9 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 		journal_close(journal);
 		return NULL;
 	}
-	journal->spooled_bytes = (uint64_t)journal_query_number(
-	    journal->db, "SELECT total(answer_size) FROM commands WHERE answer_file IS NOT NULL");
+	journal_count_spooled(journal);
 	journal_drop_old(journal);
+	journal->had_room = journal_has_room(journal);
 	loop_timer_start(journal->tidy, TIDY_MS);
 	return journal;
 }
@@ -378,7 +486,7 @@ void journal_close(struct journal *journal)
 	struct error err;
 	if (journal == NULL)
 		return;
-	if (journal->db != NULL &&
+	if (journal->db != NULL && !journal->is_damaged &&
 	    (!TAILQ_EMPTY(&journal->unwritten) || !STAILQ_EMPTY(&journal->posted)) &&
 	    write_all(journal, &err) != 0)
 		log_error("the last writes to the journal were lost: %s", err.message);
@@ -391,5 +499,6 @@ void journal_close(struct journal *journal)
 	if (journal->lock_fd >= 0)
 		close(journal->lock_fd);
 	free(journal->folder);
+	free(journal->aside);
 	free(journal);
 }

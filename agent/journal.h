@@ -22,31 +22,51 @@
 
 struct journal;
 
+struct journal_events {
+	void *context;
+	/* The state of command is on disk. Once for each journal_write that nobody overtook,
+	 * never from inside it. */
+	void (*on_durable)(void *context, struct command *command);
+	/* journal_has_room is true again. */
+	void (*on_room)(void *context);
+	/* The database was damaged: a new one was begun. journal_write_again is due for every
+	 * command that is held. */
+	void (*on_begun_anew)(void *context);
+};
+
 /* Takes the lock, makes the folder and the database where they are missing. A database that
- * is damaged is set aside under another name, never deleted. ERR_BUSY: another agent runs on
- * this folder. on_durable is called for each written command once its state is on disk,
- * never from inside journal_write. settings are borrowed. */
+ * is damaged is set aside under another name, never deleted, and what can be read of it is
+ * copied into a new one; also while the agent runs. ERR_BUSY: another agent runs on this
+ * folder. settings are borrowed. */
 struct journal *journal_open(struct loop *loop, const struct settings *settings,
-			     void (*on_durable)(void *context, struct command *command),
-			     void *context, struct error *err);
+			     const struct journal_events *events, struct error *err);
 /* Writes what is pending, where it can. Commands must still live. */
 void journal_close(struct journal *journal);
 
 /* The state of command changed: to be written at the end of the turn. command->text is
  * stored with its first write. */
 void journal_write(struct journal *journal, struct command *command);
+/* From on_begun_anew: what the damaged database held is to be written once more. */
+void journal_write_again(struct journal *journal, struct command *command);
 /* The source has this answer: written with the next transaction, within a second. */
 void journal_posted(struct journal *journal, const char *id);
 
 /* May new commands be taken? */
 bool journal_has_room(const struct journal *journal);
 
-/* A command that has ended before, by its id: false when it is not known. Fills status and
- * time of answer (initialised), not its JSON, and that one's size. */
-bool journal_find(struct journal *journal, const char *id, struct answer *answer, size_t *size);
+/* A command that has ended before, by its id. When it is known: fills status and time of
+ * answer (initialised), not its JSON, and that one's size. */
+enum journal_found {
+	JOURNAL_UNKNOWN,
+	JOURNAL_KNOWN,
+	JOURNAL_UNREADABLE, /* the disk does not say: it may have been executed before */
+};
+enum journal_found journal_find(struct journal *journal, const char *id, struct answer *answer,
+				size_t *size);
 
 /* The stored JSON of an answer: a large one is a file, which need not be read at once.
- * ERR_NOT_FOUND when it had to go for room. */
+ * ERR_NOT_FOUND when it had to go for room, ERR_INVALID when it is lost; anything else may get
+ * better. */
 enum journal_load { JOURNAL_LOAD_INTO_MEMORY, JOURNAL_LOAD_AS_STORED };
 NODISCARD int journal_load_answer(struct journal *journal, const char *id, enum journal_load how,
 				  struct answer *answer, struct error *err);

@@ -1,6 +1,7 @@
 #include "agent/journal_inside.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -13,6 +14,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { SPACE_BYTES = 256 * 1024 }; /* without which there is no use in starting */
 
 static const char SCHEMA[] =
     "CREATE TABLE IF NOT EXISTS commands ("
@@ -63,6 +66,11 @@ static int take_lock(struct journal *journal, const char *dir, struct error *err
 		    dir);
 	free(path);
 	return rc;
+}
+
+static char *database_path(const struct journal *journal)
+{
+	return mem_printf("%s/journal.db", journal->settings->state_dir);
 }
 
 static int make_folder(const char *path, struct error *err)
@@ -122,16 +130,16 @@ static bool is_sound(struct journal *journal, struct error *err)
 	return is_ok;
 }
 
-static bool is_damage(struct journal *journal)
+bool journal_is_damage(struct journal *journal)
 {
-	int code = sqlite3_errcode(journal->db) & 0xff;
+	int code = journal->db != NULL ? sqlite3_errcode(journal->db) & 0xff : SQLITE_OK;
 	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
 }
 
-static int set_aside(const char *path, struct error *err)
+/* Renames the database and its other files to path + suffix. */
+static int set_aside(const char *path, const char *suffix, struct error *err)
 {
 	static const char *const parts[] = {"", "-wal", "-shm"};
-	char *suffix = mem_printf(".damaged-%lld", (long long)clock_now_ms());
 	int rc = 0;
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
 		char *from = mem_printf("%s%s", path, parts[i]);
@@ -141,12 +149,6 @@ static int set_aside(const char *path, struct error *err)
 		free(from);
 		free(to);
 	}
-	if (rc == 0)
-		log_error(
-		    "the journal %s is damaged; it was set aside as %s%s and a new one begun: "
-		    "commands that were in it get no answer from here",
-		    path, path, suffix);
-	free(suffix);
 	return rc;
 }
 
@@ -164,37 +166,81 @@ static int make_private_file(const char *path, struct error *err)
 	return 0;
 }
 
-static int open_sound_database(struct journal *journal, const char *path, struct error *err)
+/* Out of the way, once: journal->aside is where it went. */
+static int put_away(struct journal *journal, const char *path, struct error *err)
 {
-	int rc = open_database(journal, path, err);
-	bool is_damaged = rc != 0 ? is_damage(journal) : !is_sound(journal, err);
-	if (rc == 0 && !is_damaged)
+	if (journal->aside != NULL)
 		return 0;
+	if (journal->db != NULL) /* what closes it must not mend or mix it */
+		sqlite3_db_config(journal->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	journal_close_database(journal);
+	char *suffix = mem_printf(".damaged-%lld", (long long)clock_now_ms());
+	int rc = set_aside(path, suffix, err);
+	if (rc == 0)
+		journal->aside = mem_printf("%s%s", path, suffix);
+	free(suffix);
+	return rc;
+}
+
+int journal_begin_anew(struct journal *journal, struct error *err)
+{
+	char *path = database_path(journal);
+	int rc = put_away(journal, path, err);
+	if (rc == 0)
+		rc = make_private_file(path, err);
+	if (rc == 0)
+		rc = open_database(journal, path, err);
+	if (rc == 0) {
+		size_t count = journal_salvage(journal->db, journal->aside);
+		log_error("the journal %s is damaged; it was set aside as %s and a new one begun, "
+			  "with the %zu commands that could be read. What is not among them comes "
+			  "as a second delivery",
+			  path, journal->aside, count);
+		free(journal->aside);
+		journal->aside = NULL;
+		journal->is_damaged = false;
+	} else {
+		journal_close_database(journal);
+	}
+	free(path);
+	return rc;
+}
+
+static int open_sound_database(struct journal *journal, struct error *err)
+{
+	char *path = database_path(journal);
+	int rc = make_private_file(path, err);
+	if (rc == 0)
+		rc = open_database(journal, path, err);
+	bool is_damaged = rc != 0 ? journal_is_damage(journal) : !is_sound(journal, err);
+	free(path);
 	if (!is_damaged)
 		return rc;
 	log_error("%s", err->message);
-	journal_close_database(journal);
-	if (set_aside(path, err) != 0 || make_private_file(path, err) != 0)
-		return err->code;
-	return open_database(journal, path, err);
+	return journal_begin_anew(journal, err);
+}
+
+/* On a full disk the database would still open, and fail with the first command. */
+static int check_space(const struct journal *journal, struct error *err)
+{
+	char *path = mem_printf("%s/space", journal->settings->state_dir);
+	void *bytes = mem_calloc(1, SPACE_BYTES);
+	int rc = file_write_atomic(path, bytes, SPACE_BYTES, 0600, err);
+	unlink(path);
+	free(bytes);
+	free(path);
+	return rc == 0 ? 0 : error_prefix(err, "STATE_DIR %s", journal->settings->state_dir);
 }
 
 int journal_open_folder(struct journal *journal, struct error *err)
 {
 	const char *dir = journal->settings->state_dir;
-	char *path = mem_printf("%s/journal.db", dir);
 	journal->folder = mem_printf("%s/answers", dir);
-	int rc = make_folder(dir, err);
-	if (rc == 0)
-		rc = take_lock(journal, dir, err);
-	if (rc == 0)
-		rc = make_folder(journal->folder, err);
-	if (rc == 0)
-		spool_clean(journal->folder);
-	if (rc == 0)
-		rc = make_private_file(path, err);
-	if (rc == 0)
-		rc = open_sound_database(journal, path, err);
-	free(path);
-	return rc;
+	if (make_folder(dir, err) != 0 || take_lock(journal, dir, err) != 0 ||
+	    make_folder(journal->folder, err) != 0)
+		return err->code;
+	spool_clean(journal->folder); /* first: it may be what fills the disk */
+	if (check_space(journal, err) != 0)
+		return err->code;
+	return open_sound_database(journal, err);
 }

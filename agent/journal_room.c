@@ -7,7 +7,11 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 
-enum { DROP_AT_ONCE = 100 };
+/* How closely JOURNAL_MAX_MB is kept: to one part of so many. Looking costs some 10 us. */
+enum {
+	ROOM_PARTS = 64,
+	ROW_BYTES = 256, /* what a row takes beside its answer, more or less */
+};
 
 static uint64_t used_bytes(struct journal *journal)
 {
@@ -15,6 +19,12 @@ static uint64_t used_bytes(struct journal *journal)
 			journal_query_number(journal->db, "PRAGMA freelist_count");
 	return (uint64_t)(pages * journal_query_number(journal->db, "PRAGMA page_size")) +
 	       journal->spooled_bytes;
+}
+
+void journal_count_spooled(struct journal *journal)
+{
+	journal->spooled_bytes = (uint64_t)journal_query_number(
+	    journal->db, "SELECT total(answer_size) FROM commands WHERE answer_file IS NOT NULL");
 }
 
 /* Spooled files of rows that a statement is about to take the answers from. */
@@ -54,28 +64,101 @@ static int change_rows(struct journal *journal, const char *verb, const char *wh
 	return changed;
 }
 
-/* At the limit the oldest posted answers go; their rows stay, so that no command is
- * executed twice. */
-static void make_room(struct journal *journal)
+/* The posted rows whose answer is still there, the oldest first; those before dropped_until
+ * have none any more and need not be looked through again. */
+#define DROPPABLE \
+	"state = 4 AND posted_at >= %lld AND (answer IS NOT NULL OR answer_file IS NOT NULL)"
+
+/* Up to when the oldest of those rows hold so many bytes together; -1: there are none. */
+static int64_t posted_until(struct journal *journal, const char *rows, uint64_t bytes)
+{
+	char *sql = mem_printf("SELECT posted_at, %d + coalesce(answer_size, 0) FROM commands"
+			       " WHERE %s ORDER BY posted_at",
+			       ROW_BYTES, rows);
+	sqlite3_stmt *statement = NULL;
+	int64_t until = -1;
+	uint64_t sum = 0;
+	if (sqlite3_prepare_v2(journal->db, sql, -1, &statement, NULL) == SQLITE_OK) {
+		while (sum < bytes && sqlite3_step(statement) == SQLITE_ROW) {
+			until = sqlite3_column_int64(statement, 0);
+			sum += (uint64_t)sqlite3_column_int64(statement, 1);
+		}
+	}
+	sqlite3_finalize(statement);
+	free(sql);
+	return until;
+}
+
+/* Drops the answers of the oldest posted commands; false: no such answer is left. */
+static bool drop_answers(struct journal *journal, uint64_t bytes)
+{
+	char *rows = mem_printf(DROPPABLE, (long long)journal->dropped_until);
+	char *where = mem_printf("%s AND posted_at <= ?1", rows);
+	int64_t until = posted_until(journal, rows, bytes);
+	bool any = until >= 0 &&
+		   change_rows(journal, "UPDATE commands SET answer = NULL, answer_file = NULL",
+			       where, until) > 0;
+	/* The clock may have been set back: then all are looked through once more. */
+	bool is_first_try = journal->dropped_until > 0;
+	journal->dropped_until = any ? until : 0;
+	free(where);
+	free(rows);
+	return any || (is_first_try && drop_answers(journal, bytes));
+}
+
+/* Do the rows of posted commands alone take half of what the journal may hold? */
+static bool has_many_rows(struct journal *journal)
+{
+	int64_t enough = journal->settings->journal_max_mb * 1000 * 1000 / 2 / ROW_BYTES;
+	char *sql = mem_printf("SELECT count(*) FROM (SELECT 1 FROM commands WHERE state = 4"
+			       " LIMIT %lld)",
+			       (long long)enough);
+	bool is_enough = journal_query_number(journal->db, sql) >= enough;
+	free(sql);
+	return is_enough;
+}
+
+/* The rows that keep a command from being executed twice go last: a duplicate that comes so
+ * late is a second delivery, and is not run again unasked either. */
+static bool drop_rows(struct journal *journal, uint64_t bytes)
+{
+	int64_t until = has_many_rows(journal) ? posted_until(journal, "state = 4", bytes) : -1;
+	if (until < 0)
+		return false;
+	if (!journal->forgets_early)
+		log_warn("JOURNAL_MAX_MB (%lld) is too small for what ended within DEDUPE_HOURS "
+			 "(%lld): the oldest commands are forgotten before that",
+			 (long long)journal->settings->journal_max_mb,
+			 (long long)journal->settings->dedupe_hours);
+	journal->forgets_early = true;
+	return change_rows(journal, "DELETE FROM commands", "state = 4 AND posted_at <= ?1",
+			   until) > 0;
+}
+
+void journal_make_room(struct journal *journal)
 {
 	uint64_t max = (uint64_t)journal->settings->journal_max_mb * 1000 * 1000;
 	uint64_t used = used_bytes(journal);
-	while (used > max &&
-	       change_rows(
-		   journal, "UPDATE commands SET answer = NULL, answer_file = NULL",
-		   "seq IN (SELECT seq FROM commands WHERE state = 4 AND (answer IS NOT NULL OR"
-		   " answer_file IS NOT NULL) ORDER BY posted_at LIMIT ?1)",
-		   DROP_AT_ONCE) > 0)
+	/* A little more than needed, so that it need not be done again for the next answer. */
+	while (used > max && (drop_answers(journal, used - max + max / ROOM_PARTS) ||
+			      drop_rows(journal, used - max + max / ROOM_PARTS)))
 		used = used_bytes(journal);
 	bool is_full = used > max;
 	if (is_full && !journal->is_full)
-		log_warn(
-		    "the journal holds %llu bytes of answers that wait, JOURNAL_MAX_MB is %lld: no "
-		    "new command is taken until some are posted",
-		    (unsigned long long)used, (long long)journal->settings->journal_max_mb);
+		log_warn("the journal holds %llu bytes, JOURNAL_MAX_MB is %lld: no new command is "
+			 "taken until answers that wait are posted",
+			 (unsigned long long)used, (long long)journal->settings->journal_max_mb);
 	else if (!is_full && journal->is_full)
 		log_info("the journal has room again: commands are taken");
 	journal->is_full = is_full;
+	journal->added_bytes = 0;
+}
+
+void journal_bytes_added(struct journal *journal)
+{
+	uint64_t max = (uint64_t)journal->settings->journal_max_mb * 1000 * 1000;
+	if (journal->is_full || journal->added_bytes > max / ROOM_PARTS)
+		journal_make_room(journal);
 }
 
 void journal_drop_old(struct journal *journal)
@@ -84,5 +167,5 @@ void journal_drop_old(struct journal *journal)
 	const struct settings *settings = journal->settings;
 	change_rows(journal, "DELETE FROM commands", "state = 4 AND posted_at < ?1",
 		    now_ms - settings->dedupe_hours * 3600000);
-	make_room(journal);
+	journal_make_room(journal);
 }

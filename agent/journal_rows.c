@@ -71,6 +71,8 @@ int journal_list(const char *state_dir,
 	if (rc == 0) {
 		sqlite3_busy_timeout(db, JOURNAL_BUSY_MS);
 		rc = walk(db, on_row, context, err);
+		if (rc != 0)
+			error_prefix(err, "%s", path);
 	}
 	sqlite3_close(db);
 	free(path);

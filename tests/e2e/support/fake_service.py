@@ -42,6 +42,7 @@ def no_answer(handler):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body of an answer are two pieces
 
     def log_message(self, *args):
         pass

@@ -1,0 +1,56 @@
+"""A look into an agent's journal, from outside and with the shell's tools."""
+
+import contextlib
+import pathlib
+import sqlite3
+import time
+
+from support.processes import PATIENCE, Run
+
+STATES = {1: "received", 2: "executing", 3: "done", 4: "posted"}
+
+
+class Journal:
+    def __init__(self, agent):
+        self.folder = pathlib.Path(agent.settings["STATE_DIR"])
+        self.database = self.folder / "journal.db"
+
+    def query(self, sql, *values):
+        """Rows, read as another program would: the agent may be running."""
+        with sqlite3.connect(self.database, timeout=10) as database:
+            rows = database.execute(sql, values).fetchall()
+        database.close()
+        return rows
+
+    def states(self):
+        """{command id: state} of all rows."""
+        return {row[0]: STATES[row[1]] for row in self.query("SELECT id, state FROM commands")}
+
+    def state_of(self, command_id):
+        return self.states().get(command_id)
+
+    def wait_for(self, sql, predicate):
+        """The rows, once they are as hoped."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            rows = None
+            with contextlib.suppress(sqlite3.OperationalError):  # it is being made
+                rows = self.query(sql)
+            if rows is not None and predicate(rows):
+                return rows
+            assert time.monotonic() < deadline, rows
+            time.sleep(0.02)
+
+    def wait_for_state(self, command_id, state):
+        number = [key for key, name in STATES.items() if name == state][0]
+        self.wait_for("SELECT id, state FROM commands",
+                      lambda rows: (command_id, number) in rows)
+
+    def listing(self):
+        """What `relay-agent journal` prints, as {id: its other columns}."""
+        out = Run(["journal", "--state-dir", self.folder]).out
+        rows = [line.split() for line in out.splitlines()[1:]]
+        return {row[0]: row[1:] for row in rows}
+
+    def set_aside(self):
+        return sorted(path for path in self.folder.iterdir() if ".damaged-" in path.name)

@@ -1,0 +1,321 @@
+"""Trouble with the disk: full, read-only, damaged, or too small for what is to be kept."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+
+import pytest
+
+from support.agents import Agent
+from support.fake_service import wrong
+from support.journals import Journal
+from support.processes import Process, Run, agent_command, clean_environment
+from support.raw_target import Gate, answer, text
+
+CAN_MOUNT = subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode == 0
+needs_mount = pytest.mark.skipif(not CAN_MOUNT, reason="needs user namespaces, to mount a small disk")
+
+
+def explanation(body):
+    return json.loads(body["body"])
+
+
+def next_life(agent, **settings):
+    return Agent({**agent.settings, **settings}).start()
+
+
+# -- a disk that takes nothing --------------------------------------------------------
+
+def run_on_disk(site, tmp_path, options, prepare=":", **settings):
+    """`relay-agent run` with its STATE_DIR on a file system of its own."""
+    agent = site.pair(STATE_DIR=tmp_path / "disk", **settings).agent
+    (tmp_path / "disk").mkdir()
+    script = f'mount -t tmpfs -o {options} disk "$0" && {prepare}; exec "$@"'
+    run = subprocess.run(["unshare", "-rm", "sh", "-c", script, str(tmp_path / "disk"),
+                          *agent_command("run")],
+                         env=clean_environment(agent.settings), capture_output=True, text=True,
+                         timeout=60, check=False)
+    return run
+
+
+@needs_mount
+def test_a_full_disk_stops_the_start_with_a_clear_message(site, tmp_path):
+    run = run_on_disk(site, tmp_path, "size=1m",
+                      'dd if=/dev/zero of="$0/filler" bs=4k 2>/dev/null')
+    assert run.returncode == 1
+    assert "STATE_DIR" in run.stderr and "No space left on device" in run.stderr, run.stderr
+    assert run.stderr.count("\n") == 1, run.stderr
+
+
+@needs_mount
+def test_a_read_only_disk_stops_the_start_with_a_clear_message(site, tmp_path):
+    run = run_on_disk(site, tmp_path, "size=1m", 'mount -o remount,ro "$0"')
+    assert run.returncode == 1
+    assert "STATE_DIR" in run.stderr and "Read-only file system" in run.stderr, run.stderr
+
+
+@needs_mount
+def test_a_disk_that_fills_up_loses_nothing_and_heals_by_itself(site, raw, tmp_path):
+    """A real disk of 3 MB: answers that wait for the service fill it, then room is made."""
+    pair = site.pair(STATE_DIR=tmp_path / "disk")
+    (tmp_path / "disk").mkdir()
+    script = ('mount -t tmpfs -o size=3m disk "$0" && "$@" & child=$!; '
+              'trap "kill -TERM $child" TERM; wait; wait $child')
+    # The mount is seen through the process that made it.
+    process = Process(["unshare", "-rm", "sh", "-c", script, str(tmp_path / "disk"),
+                       *agent_command("run")], env=clean_environment(pair.agent.settings))
+    process.wait_for(lambda line: "connected" in line)
+    disk = f"/proc/{process.popen.pid}/root{tmp_path}/disk"
+    filler = open(f"{disk}/filler", "wb", buffering=0)
+    with pytest.raises(OSError):
+        while True:
+            filler.write(b"x" * 4096)
+    records = [pair.requestor.submit({"method": "POST", "url": url}) for url in
+               [raw.url(text("done" * 5000)) for _ in range(5)]]
+    process.wait_for(lambda line: "writing the journal fails" in line)
+    filler.truncate(0)
+    filler.close()
+    ends = [pair.requestor.wait(record["id"]) for record in records]
+    assert {end["status"] for end in ends} == {"SUCCESS"}
+    process.wait_for(lambda line: "writing the journal works again" in line)
+    process.signal(signal.SIGTERM)
+    process.wait()
+
+
+# -- a damaged database ---------------------------------------------------------------
+
+def flip(content, chooser):
+    for _ in range(200):
+        content[chooser.randrange(4096, len(content))] ^= 1 << chooser.randrange(8)
+
+
+def cut(content, chooser):
+    del content[len(content) * 2 // 3:]
+
+
+def blot(content, chooser):
+    """One page in the middle."""
+    page = len(content) // 4096 // 2
+    content[page * 4096:(page + 1) * 4096] = chooser.randbytes(4096)
+
+
+def head(content, chooser):
+    content[:4096] = chooser.randbytes(4096)
+
+
+@pytest.mark.parametrize("damage", [flip, cut, blot, head])
+def test_what_a_damaged_database_still_tells_is_saved_at_the_start(site, raw, damage):
+    pair = site.start(POLL_WAIT_SECONDS=1)
+    url = raw.url(text("x" * 1000))
+    records = pair.requestor.send_all([{"method": "POST", "url": url}] * 40)
+    pair.agent.stop()
+    journal = Journal(pair.agent)
+    known = journal.states()
+    assert len(known) == 40
+    content = bytearray(journal.database.read_bytes())
+    damage(content, random.Random(7))
+    journal.database.write_bytes(content)
+    following = next_life(pair.agent)
+    following.process.wait_for(lambda line: "set aside" in line)
+    saved = journal.states()
+    assert saved or damage in (cut, head)
+    if damage is blot:
+        assert len(saved) > 20, "most rows stand on other pages"
+    assert bytes(content) in [path.read_bytes() for path in journal.set_aside()]
+    assert pair.requestor.send({"method": "POST", "url": url})["status"] == "SUCCESS"
+    following.stop()
+    assert len(raw.requests(url)) == 41
+    assert all(record["status"] == "SUCCESS" for record in records)
+
+
+def damage_under_a_running_agent(journal):
+    """Changes the database as another program, so that the agent reads it anew, then every page
+    of it but the first as a bad disk would."""
+    database = sqlite3.connect(journal.database, timeout=10, isolation_level=None)
+    database.execute("CREATE TABLE other (x)")
+    busy, _, _ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert not busy
+    with open(journal.database, "r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(4096)
+        file.write(random.Random(5).randbytes(size - 4096))
+    database.close()
+
+
+def test_a_running_agent_that_meets_damage_keeps_what_it_holds(site, raw):
+    """One answer waits for its target, others in their line behind it; none is lost."""
+    pair = site.start(MAX_IN_FLIGHT_PER_HOST=1)
+    gate = Gate(answer(body=b"first"))
+    url = raw.url(gate, text("later"))
+    methods = ["POST", "GET", "PATCH", "POST"]
+    records = [pair.requestor.submit({"method": method, "url": url}) for method in methods]
+    raw.wait_for(url)
+    journal = Journal(pair.agent)
+    journal.wait_for("SELECT count(*) FROM commands", lambda rows: rows == [(4,)])
+    damage_under_a_running_agent(journal)
+    gate.open.set()
+    ends = [pair.requestor.wait(record["id"]) for record in records]
+    assert [end["responseBody"]["body"] for end in ends] == ["first"] + ["later"] * 3
+    assert len(raw.requests(url)) == 4
+    pair.agent.process.wait_for(lambda line: "set aside" in line)
+    assert journal.set_aside()
+    journal.wait_for("SELECT id, state FROM commands", lambda rows: [r[1] for r in rows] == [4] * 4)
+    pair.agent.stop()
+
+
+def test_what_was_held_when_the_database_was_damaged_survives_a_kill_too(site, raw):
+    pair = site.start(MAX_IN_FLIGHT_PER_HOST=1)
+    url = raw.url(Gate(answer(body=b"late")), text("second"))
+    first = pair.requestor.submit({"method": "PUT", "url": url, "body": {"mode": "raw", "raw": {"big": 2 ** 70}}})
+    raw.wait_for(url)
+    behind = pair.requestor.submit({"method": "POST", "url": url})
+    journal = Journal(pair.agent)
+    journal.wait_for_state(behind["id"], "received")
+    damage_under_a_running_agent(journal)
+    other = pair.requestor.send({"method": "GET", "url": raw.url(text("x")).replace(
+        "127.0.0.1", "localhost")})
+    assert other["status"] == "SUCCESS"
+    assert journal.state_of(first["id"]) == "executing"
+    assert journal.state_of(behind["id"]) == "received"
+    pair.agent.kill()
+    following = next_life(pair.agent)
+    assert pair.requestor.wait(first["id"])["responseBody"]["body"] == "second"
+    assert pair.requestor.wait(behind["id"])["status"] == "SUCCESS"
+    bodies = [request.body for request in raw.requests(url)]
+    assert len(bodies) == 3 and str(2 ** 70).encode() in bodies[0] and bodies[0] == bodies[1], bodies
+    following.stop()
+
+
+# -- a limit --------------------------------------------------------------------------
+
+def used(journal):
+    pages = [journal.query(f"PRAGMA {what}")[0][0] for what in
+             ("page_count", "freelist_count", "page_size")]
+    files = sum(path.stat().st_size for path in (journal.folder / "answers").iterdir())
+    return (pages[0] - pages[1]) * pages[2] + files
+
+
+@pytest.mark.parametrize("size", [30000, 300000])
+def test_the_oldest_posted_answers_go_first_when_the_journal_is_full(fake, fake_agent, raw, size):
+    agent = fake_agent(JOURNAL_MAX_MB=1)
+    url = raw.url(text("x" * size))
+    count = 3000000 // size
+    payload = {"method": "POST", "url": url}
+    ids = [fake.give(payload) for _ in range(count)]
+    for command_id in ids:
+        fake.wait_end(command_id)
+    journal = Journal(agent)
+    journal.wait_for("SELECT count(*) FROM commands WHERE state = 4",
+                     lambda rows: rows == [(count,)])
+    sizes = [row[0] for row in journal.query(
+        "SELECT answer IS NOT NULL OR answer_file IS NOT NULL FROM commands ORDER BY posted_at")]
+    assert used(journal) <= 1000000 + 3 * size
+    assert sizes == sorted(sizes) and sizes[0] == 0 and sizes[-1] == 1, "the oldest go first"
+
+    def delivered_again(command_id):
+        before = len(fake.updates)
+        fake.give(payload, commandId=command_id)
+        fake.wait_for(lambda: len(fake.updates) > before)
+        return fake.updates[-1]
+
+    old, new = delivered_again(ids[0]), delivered_again(ids[-1])
+    assert old["status"] == "SUCCESS" and "no longer stored" in explanation(old["body"])["message"]
+    assert new["body"]["body"] == "x" * size
+    assert len(raw.requests(url)) == count
+    agent.stop()
+
+
+def test_answers_that_wait_are_kept_and_no_new_command_is_taken_at_the_limit(fake, fake_agent, raw):
+    fake.status_faults[:] = [wrong(503)] * 1000
+    agent = fake_agent(JOURNAL_MAX_MB=1)
+    url = raw.url(text("x" * 200000))
+    ids = [fake.give({"method": "POST", "url": url}) for _ in range(12)]
+    agent.process.wait_for(lambda line: "no new command is taken" in line)
+    taken = len(raw.requests(url))
+    assert 4 <= taken < 12
+    fake.status_faults[:] = []
+    for command_id in ids:
+        assert fake.wait_end(command_id)["body"]["body"] == "x" * 200000
+    agent.process.wait_for(lambda line: "the journal has room again" in line)
+    assert len(raw.requests(url)) == 12
+    agent.stop()
+
+
+def test_a_command_is_forgotten_after_dedupe_hours(fake, fake_agent, raw):
+    agent = fake_agent(DEDUPE_HOURS=1)
+    url = raw.url(text("done"))
+    command_id = fake.give({"method": "GET", "url": url})
+    fake.wait_end(command_id)
+    journal = Journal(agent)
+    journal.wait_for_state(command_id, "posted")
+    agent.stop()
+    for age, is_kept in ((3500, True), (3700, False)):
+        with sqlite3.connect(journal.database) as database:
+            database.execute("UPDATE commands SET posted_at = posted_at - ? * 1000", [age])
+        following = next_life(agent)
+        following.process.wait_for(lambda line: "polls" in line)
+        assert (journal.state_of(command_id) == "posted") == is_kept
+        following.stop()
+        with sqlite3.connect(journal.database) as database:
+            database.execute("UPDATE commands SET posted_at = posted_at + ? * 1000", [age])
+
+
+def test_an_answer_that_nobody_took_is_given_up_after_the_retention(fake, raw):
+    """RESULT_RETENTION_HOURS after expiresAt: an error in the log, and it is off the list."""
+    fake.status_faults[:] = [wrong(503)] * 100
+    agent = Agent(fake.settings(RESULT_RETENTION_HOURS=1, DRAIN_SECONDS=1,
+                                POLL_WAIT_SECONDS=1)).start()
+    ids = [fake.give({"method": "GET", "url": raw.url(text("done"))}) for _ in range(2)]
+    journal = Journal(agent)
+    for command_id in ids:
+        journal.wait_for_state(command_id, "done")
+    agent.stop()
+    with sqlite3.connect(journal.database) as database:
+        database.execute("UPDATE commands SET expires_at = expires_at - 3600000 * 2 WHERE id = ?",
+                         [ids[0]])
+    following = next_life(agent)
+    following.process.wait_for(lambda line: ids[0] in line and "given up" in line)
+    journal.wait_for_state(ids[0], "posted")
+    assert list(journal.listing()) == [ids[1]]
+    following.stop()
+    assert Run(["journal", "--state-dir", journal.folder]).code == 0
+
+
+# -- the list -------------------------------------------------------------------------
+
+def test_the_list_tells_age_size_and_state_of_a_running_agent(fake, fake_agent, raw):
+    fake.status_faults[:] = [wrong(503)] * 100
+    agent = fake_agent(MAX_IN_FLIGHT_PER_HOST=1, DRAIN_SECONDS=1)
+    ended = fake.give({"method": "GET", "url": raw.url(text("x" * 5000))})
+    journal = Journal(agent)
+    journal.wait_for_state(ended, "done")
+    gate = Gate(answer())
+    url = raw.url(gate)
+    running = fake.give({"method": "POST", "url": url})
+    raw.wait_for(url)
+    waiting = fake.give({"method": "POST", "url": url})
+    journal.wait_for_state(waiting, "received")
+    listed = journal.listing()
+    assert {key: row[:2] for key, row in listed.items()} == {
+        ended: ["done", "SUCCESS"], running: ["executing", "-"], waiting: ["received", "-"]}
+    assert 5000 <= int(listed[ended][3]) < 5500 and 0 <= int(listed[ended][2]) < 60
+    assert int(listed[running][3]) > 100
+    gate.open.set()
+    agent.process.popen.send_signal(signal.SIGTERM)
+    agent.process.wait()
+
+
+@pytest.mark.parametrize("what", ["nothing there", "no database", "an empty file", "a folder"])
+def test_the_list_of_an_odd_folder_is_a_message_not_a_crash(tmp_path, what):
+    database = tmp_path / "journal.db"
+    if what == "no database":
+        database.write_bytes(b"this is no database" * 500)
+    elif what == "an empty file":
+        database.write_bytes(b"")
+    elif what == "a folder":
+        database.mkdir()
+    run = Run(["journal", "--state-dir", tmp_path])
+    assert run.code == 1 and str(database) in run.err and run.err.count("\n") == 1, run.all
