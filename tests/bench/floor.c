@@ -31,6 +31,7 @@ struct job {
 	struct buf request, answer;
 	struct curl_slist *headers; /* of a target's request */
 	struct json_object *payload;
+	bool is_sealed; /* a V2 command */
 	char command_id[ID_SIZE];
 	char receipt[ID_SIZE];
 };
@@ -39,7 +40,7 @@ struct floor {
 	struct multi multi;
 	struct seal *seal;
 	struct json_tokener *tokener;
-	const char *service_url, *ca_file, *key_text;
+	const char *service_url, *ca_file, *key_text, *token;
 	size_t batch;
 	char receive_url[URL_SIZE], status_url[URL_SIZE];
 	struct curl_slist *service_headers;
@@ -183,7 +184,7 @@ static void add_update(struct job *job, const char *answer, size_t size)
 	buf_printf(&floor->updates,
 		   "%s{\"commandId\":\"%s\",\"receipt\":\"%s\",\"status\":\"SUCCESS\",\"body\":",
 		   floor->update_count++ > 0 ? "," : "", job->command_id, job->receipt);
-	if (floor->seal != NULL)
+	if (job->is_sealed)
 		seal_close(floor->seal, answer, size, &floor->updates);
 	else
 		buf_append(&floor->updates, answer, size);
@@ -247,7 +248,8 @@ static void execute(struct floor *floor, struct json_object *command)
 	job->on_done = on_answered;
 	snprintf(job->command_id, sizeof job->command_id, "%s", text_of(command, "commandId"));
 	snprintf(job->receipt, sizeof job->receipt, "%s", text_of(command, "receipt"));
-	if (floor->seal != NULL) {
+	job->is_sealed = json_object_object_get(body, "ciphertext") != NULL;
+	if (job->is_sealed) {
 		buf_reset(&floor->plain);
 		seal_open(floor->seal, body, &floor->plain);
 		job->payload = parse(floor, &floor->plain);
@@ -287,26 +289,26 @@ static void set_up(struct floor *floor)
 	floor->multi.on_done = on_done;
 	multi_init(&floor->multi);
 	floor->tokener = json_tokener_new();
-	floor->seal = floor->key_text != NULL ? seal_new(floor->key_text) : NULL;
+	floor->seal = seal_new(floor->key_text);
 	floor->updates = BUF_INIT(BODY_MAX);
 	floor->plain = BUF_INIT(BODY_MAX);
 	snprintf(floor->receive_url, URL_SIZE, "%s%s/receive", floor->service_url, API);
 	snprintf(floor->status_url, URL_SIZE, "%s%s/status", floor->service_url, API);
-	static const char *const headers[] = {"ts-auth-token: bench-token", "x-org-slug: bench",
-					      "Content-Type: application/json",
-					      "Accept: application/json", "Expect:"};
+	char token[URL_SIZE];
+	snprintf(token, sizeof token, "ts-auth-token: %s", floor->token);
+	const char *const headers[] = {token, "x-org-slug: bench", "Content-Type: application/json",
+				       "Accept: application/json", "Expect:"};
 	for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
 		floor->service_headers = curl_slist_append(floor->service_headers, headers[i]);
 }
 
 int main(int argc, char **argv)
 {
-	struct floor floor = {.batch = 10};
+	struct floor floor = {.batch = 10, .token = "bench-token"};
 	const struct option_row options[] = {
-	    {"service", &floor.service_url, NULL, true},
-	    {"ca-file", &floor.ca_file, NULL, true},
-	    {"key", &floor.key_text, NULL, false}, /* of V2; without: plain commands */
-	    {"batch", NULL, &floor.batch, false},
+	    {"service", &floor.service_url, NULL, true}, {"ca-file", &floor.ca_file, NULL, true},
+	    {"key", &floor.key_text, NULL, true}, /* of V2 */
+	    {"token", &floor.token, NULL, false},        {"batch", NULL, &floor.batch, false},
 	};
 	options_read(argc, argv, options, sizeof options / sizeof options[0]);
 	set_up(&floor);

@@ -54,7 +54,7 @@ static void plain_payload(const struct order *order, struct buf *out)
 void order_payload(const struct order *order, struct buf *out)
 {
 	struct buf plain = BUF_INIT(TEXT_MAX);
-	struct key key;
+	struct key key = {0};
 	struct error err;
 	if (order->key == NULL) {
 		plain_payload(order, out);

@@ -27,7 +27,7 @@ static void must(int verdict)
 struct seal *seal_new(const char *key_text)
 {
 	struct seal *seal = mem_new(struct seal);
-	struct key key;
+	struct key key = {0};
 	struct error err;
 	if (key_parse(key_text, strlen(key_text), &key, &err) != 0)
 		die("%s", err.message);

@@ -39,7 +39,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    limit_req_zone $server_port zone=slow:64k rate=1000r/s;
+    limit_req_zone $server_port zone=slow:64k rate=2000r/s;
     limit_req_zone $server_port zone=together:64k rate={together}r/s;
     server {{
         listen 127.0.0.1:{plain};
@@ -60,7 +60,7 @@ http {{
     }}
 }}
 """
-TOGETHER_PER_SECOND = 250  # requests to /together are answered so slowly that 1,000 pile up
+TOGETHER_PER_SECOND = 500  # requests to /together are answered so slowly that 1,000 pile up
 
 
 def body(size):

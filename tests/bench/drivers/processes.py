@@ -56,6 +56,11 @@ class Process:
     def is_running(self):
         return self.popen.poll() is None
 
+    def ended(self):
+        """What to say about an end that nobody asked for."""
+        name = pathlib.Path(self.command[0]).name
+        return f"{name} ended with status {self.popen.poll()}: {self.said()}"
+
     def stop(self, number=signal.SIGTERM, seconds=20):
         """Its exit status; killed when it does not end."""
         if self.is_running():
@@ -120,7 +125,8 @@ class Talker(Process):
                 continue
             chunk = os.read(self.popen.stdout.fileno(), 65536)
             if not chunk:
-                raise Failure(f"{self.command[0]} ended: {self.said()}")
+                self.popen.wait(5)
+                raise Failure(self.ended())
             self.pending += chunk
         line, self.pending = self.pending.split(b"\n", 1)
         return line.decode()
@@ -128,7 +134,7 @@ class Talker(Process):
     def _check(self, deadline, others):
         for process in others:
             if not process.is_running():
-                raise Failure(f"{process.command[0]} ended: {process.said()}")
+                raise Failure(process.ended())
         if time.monotonic() >= deadline:
             said = "".join(process.said() for process in others)
             raise Failure(f"{self.command[0]} says nothing. {said}")

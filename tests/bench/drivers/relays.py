@@ -45,10 +45,11 @@ def agent(place, service_url, program=BUILD / "relay-agent", **settings):
 
 
 @contextlib.contextmanager
-def floor(place, service_url, batch=10):
+def floor(place, service_url, batch=10, token="bench-token"):
+    """Plain commands and encrypted ones: it knows them by the key's fields."""
     process = Process([BUILD / "bench-floor", "--service", service_url, "--ca-file",
-                       place.ca.certificate_file, "--key", place.key, "--batch", batch],
-                      place.new_folder("floor") / "log")
+                       place.ca.certificate_file, "--key", place.key, "--batch", batch,
+                       "--token", token], place.new_folder("floor") / "log")
     with process:
         yield process
 
@@ -60,12 +61,18 @@ def check(figures, who):
                       f"{figures['unknown']} statuses were for nothing that was given")
 
 
-def relayed(place, start, seconds=PATIENCE, after=None, **service):
+def relayed(place, start, seconds=PATIENCE, before=None, at_warm=None, after=None, **service):
     """Runs so many commands through what start(place, url) starts; the service's figures.
-    after(process, service, figures) looks at the process once they have ended."""
+    before(process) looks at it when it is idle, at_warm(process) when measuring begins and
+    after(process, service, figures) when it has ended."""
     with canned(place, **service) as talker, start(place, talker.url) as process:
         talker.hear("poll", [process])
+        if before:
+            before(process)
         talker.tell(f"watch {process.pid}")
+        if at_warm:
+            talker.hear("warm", [process], seconds)
+            at_warm(process)
         figures = talker.hear("done", [process], seconds)
         check(figures, process.command[0])
         if after:
