@@ -1,6 +1,6 @@
 #include "agent/agent.h"
 
-#include "agent/backoff.h"
+#include "agent/endpoint.h"
 #include "agent/journal.h"
 #include "agent/kill_point.h"
 #include "agent/limits.h"
@@ -47,14 +47,18 @@ struct agent {
 	struct relay *relay;
 	struct outbox *outbox;
 	struct held *held;
-	struct backoff poll_backoff;
+	struct source *source;
+	struct endpoint *polling;
+	struct endpoint *keeping;
+	struct endpoint *announcing;
 	bool is_polling;
 	bool was_reached; /* the source has answered once */
 	uint64_t settled; /* since the start */
 	size_t resumed;   /* commands of an earlier life */
-	size_t ending;    /* commands whose answer is not on disk yet */
+	size_t keeps;     /* calls under way */
+	size_t announcements;
+	size_t ending; /* commands whose answer is not on disk yet */
 	struct loop_task poll;
-	struct loop_timer *poll_again;
 	struct loop_timer *keep;
 	struct loop_timer *heartbeat;
 	struct loop_timer *sign_of_life;
@@ -97,6 +101,7 @@ static void stop_if_drained(struct agent *agent)
 		return;
 	agent->state = AGENT_STOPPED;
 	loop_timer_stop(agent->drain);
+	agent->announcements++;
 	agent->transport->ops->announce(agent->transport, "STOPPED", say_goodbye, agent);
 }
 
@@ -112,7 +117,7 @@ static void poll(void *context)
 	struct agent *agent = context;
 	size_t room = relay_room(agent->relay);
 	if (agent->state != AGENT_RUNNING || agent->is_polling || room == 0 || !has_room(agent) ||
-	    loop_timer_is_running(agent->poll_again))
+	    endpoint_waits(agent->polling))
 		return;
 	agent->is_polling = true;
 	agent->transport->ops->receive(agent->transport, room);
@@ -210,6 +215,7 @@ static void on_reached(void *context)
 	if (!agent->was_reached)
 		log_info("connected: commands are polled from %s", agent->settings->service_url);
 	agent->was_reached = true;
+	source_reached(agent->source);
 }
 
 static void on_received(void *context, const struct transport_outcome *outcome)
@@ -217,12 +223,10 @@ static void on_received(void *context, const struct transport_outcome *outcome)
 	struct agent *agent = context;
 	agent->is_polling = false;
 	if (!outcome->is_ok) {
-		loop_timer_start(agent->poll_again,
-				 backoff_fail(&agent->poll_backoff, outcome->is_refused,
-					      outcome->retry_after_ms, outcome->reason));
+		endpoint_failed(agent->polling, outcome);
 		return;
 	}
-	backoff_succeed(&agent->poll_backoff);
+	endpoint_worked(agent->polling);
 	poll_soon(agent);
 }
 
@@ -301,25 +305,52 @@ static void on_settled(void *context, struct command *command)
 	stop_if_drained(agent);
 }
 
-/* Everything that is held is still worked on: its leases are extended. */
-static void on_keep(void *context)
+static void keep(struct agent *agent, const char *const *receipts, size_t count)
 {
-	struct agent *agent = context;
+	agent->keeps++;
+	agent->transport->ops->keep(agent->transport, receipts, count);
+}
+
+/* Everything that is held is still worked on: its leases are extended. One call is enough to
+ * find out whether the source is there again. */
+static void keep_all(struct agent *agent)
+{
+	size_t calls_max = endpoint_is_failing(agent->keeping) ? 1 : SIZE_MAX;
 	const char **receipts = mem_calloc(KEEP_BATCH, sizeof receipts[0]);
 	size_t count = 0;
-	for (struct held *held = agent->held; held != NULL; held = held->hh.next) {
+	for (struct held *held = agent->held; held != NULL && agent->keeps < calls_max;
+	     held = held->hh.next) {
 		if (held->command->receipt == NULL)
 			continue;
 		receipts[count++] = held->command->receipt;
 		if (count == KEEP_BATCH) {
-			agent->transport->ops->keep(agent->transport, receipts, count);
+			keep(agent, receipts, count);
 			count = 0;
 		}
 	}
 	if (count > 0)
-		agent->transport->ops->keep(agent->transport, receipts, count);
+		keep(agent, receipts, count);
+	if (agent->keeps == 0)
+		endpoint_reset(agent->keeping);
 	free((void *)receipts);
+}
+
+static void on_keep(void *context)
+{
+	struct agent *agent = context;
+	if (agent->keeps == 0 && !endpoint_waits(agent->keeping))
+		keep_all(agent);
 	loop_timer_start(agent->keep, agent->transport->keep_interval_ms);
+}
+
+static void on_kept(void *context, const struct transport_outcome *outcome)
+{
+	struct agent *agent = context;
+	agent->keeps--;
+	if (outcome->is_ok)
+		endpoint_worked(agent->keeping);
+	else
+		endpoint_failed(agent->keeping, outcome);
 }
 
 static void on_expire(void *context)
@@ -329,10 +360,27 @@ static void on_expire(void *context)
 	loop_timer_start(agent->expire, EXPIRE_MS);
 }
 
+static void announce(struct agent *agent, const char *status)
+{
+	agent->announcements++;
+	agent->transport->ops->announce(agent->transport, status, NULL, NULL);
+}
+
+static void on_announced(void *context, const struct transport_outcome *outcome)
+{
+	struct agent *agent = context;
+	agent->announcements--;
+	if (outcome->is_ok)
+		endpoint_worked(agent->announcing);
+	else
+		endpoint_failed(agent->announcing, outcome);
+}
+
 static void on_heartbeat(void *context)
 {
 	struct agent *agent = context;
-	agent->transport->ops->announce(agent->transport, NULL, NULL, NULL);
+	if (agent->announcements == 0 && !endpoint_waits(agent->announcing))
+		announce(agent, NULL);
 	loop_timer_start(agent->heartbeat, HEARTBEAT_MS);
 }
 
@@ -371,7 +419,7 @@ static void on_stop_signal(void *context, int signal_number)
 	agent->transport->ops->receive_cancel(agent->transport);
 	agent->is_polling = false;
 	relay_hold(agent->relay); /* what only waits stays in the journal */
-	loop_timer_stop(agent->poll_again);
+	endpoint_stop(agent->polling);
 	loop_timer_start(agent->drain, agent->settings->drain_seconds * 1000);
 	stop_if_drained(agent);
 }
@@ -394,12 +442,18 @@ static int agent_open(struct agent *agent, struct error *err)
 	    .on_delivery = on_delivery,
 	    .on_received = on_received,
 	    .on_posted = on_posted,
+	    .on_kept = on_kept,
+	    .on_announced = on_announced,
 	    .on_reached = on_reached,
 	    .on_lost = on_lost,
 	};
 	if ((agent->loop = loop_new(err)) == NULL)
 		return ERR_SYSTEM;
 	loop_on_stop_signal(agent->loop, on_stop_signal, agent);
+	agent->source = source_new(agent->loop);
+	agent->polling = endpoint_new(agent->source, "polling for commands", poll_soon, agent);
+	agent->keeping = endpoint_new(agent->source, "extending leases", on_keep, agent);
+	agent->announcing = endpoint_new(agent->source, NULL, NULL, NULL);
 	agent->client = http_client_new(agent->loop, settings->ca_file,
 					(size_t)settings->max_in_flight + 16, err);
 	if (agent->client == NULL)
@@ -421,11 +475,10 @@ static int agent_open(struct agent *agent, struct error *err)
 	if (agent->journal == NULL)
 		return ERR_SYSTEM;
 	relay_spool_to(agent->relay, journal_answers_folder(agent->journal));
-	agent->outbox = outbox_new(agent->loop, agent->client, agent->transport, agent->journal,
-				   on_settled, agent);
+	source_set_address(agent->source, agent->transport->address);
+	agent->outbox = outbox_new(agent->loop, agent->client, agent->source, agent->transport,
+				   agent->journal, on_settled, agent);
 	agent->poll = (struct loop_task){.run = poll, .context = agent};
-	agent->poll_backoff.what = "polling for commands";
-	agent->poll_again = loop_timer_new(agent->loop, poll_soon, agent);
 	agent->keep = loop_timer_new(agent->loop, on_keep, agent);
 	agent->heartbeat = loop_timer_new(agent->loop, on_heartbeat, agent);
 	agent->sign_of_life = loop_timer_new(agent->loop, on_sign_of_life, agent);
@@ -451,7 +504,10 @@ static void agent_close(struct agent *agent)
 	outbox_free(agent->outbox);
 	if (agent->loop != NULL)
 		loop_cancel(agent->loop, &agent->poll);
-	loop_timer_free(agent->poll_again);
+	endpoint_free(agent->polling);
+	endpoint_free(agent->keeping);
+	endpoint_free(agent->announcing);
+	source_free(agent->source);
 	loop_timer_free(agent->keep);
 	loop_timer_free(agent->heartbeat);
 	loop_timer_free(agent->sign_of_life);
@@ -512,7 +568,7 @@ int agent_run(const struct settings *settings, struct error *err)
 			 secret_is_set(&settings->key) ? "with a key" : "without a key");
 		if (agent.resumed > 0)
 			log_info("%zu commands of the journal go on", agent.resumed);
-		agent.transport->ops->announce(agent.transport, "STARTED", NULL, NULL);
+		announce(&agent, "STARTED");
 		poll_soon(&agent);
 		loop_timer_start(agent.keep, agent.transport->keep_interval_ms);
 		loop_timer_start(agent.heartbeat, HEARTBEAT_MS);

@@ -1,6 +1,7 @@
 /* Patience with a peer that fails: full-jitter exponential back-off from 0.5 s to 60 s,
  * and log lines that say once when trouble starts, at most once a minute while it lasts,
- * and once when it ends. One for each endpoint. */
+ * and once when it ends. One for each endpoint; endpoints of one peer may share the log lines:
+ * its being away is one trouble, whoever meets it. */
 #ifndef AGENT_BACKOFF_H
 #define AGENT_BACKOFF_H
 
@@ -9,12 +10,22 @@
 
 enum { BACKOFF_BASE_MS = 500, BACKOFF_MAX_MS = 60000 };
 
-/* Zeroed but for what: "polling for commands". */
+/* One trouble of a peer, however many endpoints have it. Zeroed but for what. */
+struct outage {
+	const char *what; /* "the source of commands" */
+	unsigned failing; /* endpoints */
+	unsigned failures;
+	int64_t started_ms;     /* monotonic; of the first of them */
+	int64_t last_logged_ms; /* monotonic; 0: never */
+	bool is_logged;         /* this one, not only one before it */
+};
+
+/* Zeroed but for what: "polling for commands"; NULL: no log lines. */
 struct backoff {
 	const char *what;
-	unsigned failures;      /* in a row */
-	int64_t started_ms;     /* monotonic; of the first of them */
-	int64_t last_logged_ms; /* monotonic */
+	struct outage *outage; /* NULL: one of its own */
+	struct outage own;
+	unsigned failures; /* in a row */
 };
 
 /* One more failure for this reason: how long to wait, in milliseconds. is_refused (401, 403)
@@ -22,5 +33,7 @@ struct backoff {
 int64_t backoff_fail(struct backoff *backoff, bool is_refused, int64_t retry_after_ms,
 		     const char *reason);
 void backoff_succeed(struct backoff *backoff);
+/* Forgets the failures: nothing is tried any more. Says nothing. */
+void backoff_reset(struct backoff *backoff);
 
 #endif

@@ -1,6 +1,7 @@
 #include "agent/journal_inside.h"
 
 #include "agent/bench_switch.h"
+#include "agent/kill_point.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -167,11 +168,12 @@ static int write_command(struct journal *journal, struct command *command, struc
 static int write_posted(struct journal *journal, struct error *err)
 {
 	struct posted *posted;
-	int64_t now_ms = clock_now_ms();
+	if (!STAILQ_EMPTY(&journal->posted))
+		kill_point("before-row-marked");
 	STAILQ_FOREACH(posted, &journal->posted, link)
 	{
 		bind_text(journal->statements[UPDATE_POSTED], 1, posted->id);
-		sqlite3_bind_int64(journal->statements[UPDATE_POSTED], 2, now_ms);
+		sqlite3_bind_int64(journal->statements[UPDATE_POSTED], 2, posted->at_ms);
 		if (run(journal, UPDATE_POSTED, err) != 0)
 			return err->code;
 	}
@@ -329,6 +331,7 @@ void journal_posted(struct journal *journal, const char *id)
 {
 	struct posted *posted = mem_new(struct posted);
 	posted->id = mem_strdup(id);
+	posted->at_ms = clock_now_ms();
 	STAILQ_INSERT_TAIL(&journal->posted, posted, link);
 	if (!loop_timer_is_running(journal->lazy) && !loop_timer_is_running(journal->retry))
 		loop_timer_start(journal->lazy, LAZY_MS);

@@ -31,6 +31,7 @@ enum statement {
 
 struct posted {
 	char *id;
+	int64_t at_ms;
 	STAILQ_ENTRY(posted) link;
 };
 

@@ -254,6 +254,14 @@ void loop_timer_start(struct loop_timer *timer, int64_t delay_ms)
 	uv_timer_start(&timer->handle, on_timer, delay_ms > 0 ? (uint64_t)delay_ms : 0, 0);
 }
 
+void loop_timer_start_earlier(struct loop_timer *timer, int64_t delay_ms)
+{
+	uv_update_time(timer->handle.loop);
+	if (!loop_timer_is_running(timer) ||
+	    uv_timer_get_due_in(&timer->handle) > (uint64_t)(delay_ms > 0 ? delay_ms : 0))
+		loop_timer_start(timer, delay_ms);
+}
+
 void loop_timer_stop(struct loop_timer *timer)
 {
 	uv_timer_stop(&timer->handle);

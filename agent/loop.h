@@ -29,6 +29,8 @@ void loop_stop(struct loop *loop);
 struct loop_timer;
 struct loop_timer *loop_timer_new(struct loop *loop, void (*on_time)(void *context), void *context);
 void loop_timer_start(struct loop_timer *timer, int64_t delay_ms);
+/* The same, unless it runs and would end before that. */
+void loop_timer_start_earlier(struct loop_timer *timer, int64_t delay_ms);
 void loop_timer_stop(struct loop_timer *timer);
 bool loop_timer_is_running(const struct loop_timer *timer);
 void loop_timer_free(struct loop_timer *timer);

@@ -28,8 +28,6 @@ struct outbox_entry {
 	size_t message_size; /* of its status message, as it is to be posted */
 	enum entry_state state;
 	struct upload *upload;
-	struct loop_timer *retry; /* of an upload that failed */
-	struct backoff backoff;
 	TAILQ_ENTRY(outbox_entry) link;
 };
 
@@ -51,8 +49,10 @@ struct outbox {
 	size_t posts;         /* calls under way, where the transport does not gather */
 	size_t posting_bytes; /* status messages under way */
 	size_t batch_max;     /* 1 after a batch that was refused for what it holds */
-	struct backoff backoff;
-	struct loop_timer *retry;
+	struct endpoint *posting;
+	struct endpoint *uploading;
+	struct backoff unreadable; /* stored answers cannot be read just now */
+	struct loop_timer *read_again;
 	struct loop_task flush;
 };
 
@@ -75,30 +75,32 @@ static void answer_replaced(struct command *command)
 	command->answer_size = command->answer.json.size;
 }
 
-/* Brings an answer back: into memory, or as the file that it is. */
-static void load(struct outbox *outbox, struct command *command, enum journal_load how)
+/* Brings an answer back: into memory, or as the file that it is. False: not now, but it may
+ * be there later (too many open files, a disk that fails); flush follows then. */
+static bool load(struct outbox *outbox, struct command *command, enum journal_load how)
 {
 	struct error err;
 	enum answer_status status = command->answer.status;
 	if (!command->is_unloaded)
-		return;
-	command->is_unloaded = false;
+		return true;
 	int rc = journal_load_answer(outbox->journal, command->id, how, &command->answer, &err);
+	if (rc != 0 && rc != ERR_NOT_FOUND && rc != ERR_INVALID) {
+		loop_timer_start(outbox->read_again,
+				 backoff_fail(&outbox->unreadable, false, 0, err.message));
+		return false;
+	}
+	backoff_succeed(&outbox->unreadable);
+	command->is_unloaded = false;
 	if (rc == 0)
-		return;
-	if (rc != ERR_NOT_FOUND)
+		return true;
+	if (rc == ERR_INVALID)
 		log_error("the stored answer of a command is lost: %s", err.message);
 	answer_fail(&command->answer, "AGENT_ERROR", NULL,
 		    "The command ended as %s, but its answer %s", answer_status_name(status),
 		    rc == ERR_NOT_FOUND ? "is no longer stored" : "cannot be read");
 	command->answer.status = status;
 	answer_replaced(command);
-}
-
-static void entry_free(struct outbox_entry *entry)
-{
-	loop_timer_free(entry->retry);
-	free(entry);
+	return true;
 }
 
 static size_t message_size(const struct outbox_entry *entry)
@@ -117,16 +119,6 @@ static void entry_ready(struct outbox_entry *entry)
 	loop_defer(outbox->loop, &outbox->flush);
 }
 
-static void on_retry_upload(void *context)
-{
-	struct outbox_entry *entry = context;
-	struct outbox *outbox = entry->outbox;
-	TAILQ_REMOVE(&outbox->busy, entry, link);
-	entry->state = ENTRY_LARGE;
-	TAILQ_INSERT_TAIL(&outbox->large, entry, link);
-	loop_defer(outbox->loop, &outbox->flush);
-}
-
 static void on_uploaded(void *context, const struct transport_outcome *outcome)
 {
 	struct outbox_entry *entry = context;
@@ -136,7 +128,9 @@ static void on_uploaded(void *context, const struct transport_outcome *outcome)
 	outbox->uploads--;
 	loop_defer(outbox->loop, &outbox->flush);
 	unload(command);
+	TAILQ_REMOVE(&outbox->busy, entry, link);
 	if (outcome->is_ok) {
+		endpoint_worked(outbox->uploading);
 		entry->post.is_referenced = true;
 	} else if (outcome->is_gone || outcome->is_refused) {
 		log_error("command %s: its answer of %zu bytes is not taken: %s", command->id,
@@ -146,19 +140,20 @@ static void on_uploaded(void *context, const struct transport_outcome *outcome)
 			    command->answer_size, outcome->reason);
 		answer_replaced(command);
 	} else {
-		loop_timer_start(
-		    entry->retry,
-		    backoff_fail(&entry->backoff, false, outcome->retry_after_ms, outcome->reason));
-		return; /* stays among the busy ones until the timer runs out */
+		/* Behind the others: it may be the only one that is not taken. */
+		entry->state = ENTRY_LARGE;
+		TAILQ_INSERT_TAIL(&outbox->large, entry, link);
+		endpoint_failed(outbox->uploading, outcome);
+		return;
 	}
-	TAILQ_REMOVE(&outbox->busy, entry, link);
 	entry_ready(entry);
 }
 
 static void start_upload(struct outbox *outbox, struct outbox_entry *entry)
 {
 	struct command *command = entry->command;
-	load(outbox, command, JOURNAL_LOAD_AS_STORED);
+	if (!load(outbox, command, JOURNAL_LOAD_AS_STORED))
+		return;
 	struct upload_request request = {
 	    .profile = &outbox->transport->profile,
 	    .url = command->upload_url,
@@ -186,15 +181,20 @@ static void start_post(struct outbox *outbox)
 	     count < capacity && (entry = TAILQ_FIRST(&outbox->ready)) != NULL;) {
 		if (count > 0 && bytes + entry->message_size > outbox->transport->post_max_bytes)
 			break;
+		if (!entry->post.is_referenced &&
+		    !load(outbox, entry->command, JOURNAL_LOAD_INTO_MEMORY))
+			break;
 		bytes += entry->message_size;
 		TAILQ_REMOVE(&outbox->ready, entry, link);
 		TAILQ_INSERT_TAIL(&outbox->busy, entry, link);
 		outbox->ready_count--;
 		entry->state = ENTRY_POSTING;
 		entry->post.receipt = entry->command->receipt;
-		if (!entry->post.is_referenced)
-			load(outbox, entry->command, JOURNAL_LOAD_INTO_MEMORY);
 		posts[count++] = &entry->post;
+	}
+	if (count == 0) {
+		free((void *)posts);
+		return;
 	}
 	if (!outbox->transport->gathers_posts)
 		outbox->posts++;
@@ -204,20 +204,29 @@ static void start_post(struct outbox *outbox)
 
 static bool may_post(const struct outbox *outbox)
 {
-	if (outbox->ready_count == 0)
+	if (outbox->ready_count == 0 || loop_timer_is_running(outbox->read_again))
 		return false;
+	if (endpoint_is_failing(outbox->posting)) /* one to find out */
+		return outbox->posts == 0 && outbox->posting_bytes == 0;
 	if (outbox->transport->gathers_posts)
 		return outbox->posting_bytes < outbox->transport->post_max_bytes;
 	return outbox->posts == 0 ||
 	       (outbox->posts < POSTS_AT_ONCE && outbox->ready_count >= POST_WORTHWHILE);
 }
 
+static bool may_upload(const struct outbox *outbox)
+{
+	size_t max = endpoint_is_failing(outbox->uploading) ? 1 : UPLOADS_AT_ONCE;
+	return outbox->uploads < max && !TAILQ_EMPTY(&outbox->large) &&
+	       !endpoint_waits(outbox->uploading) && !loop_timer_is_running(outbox->read_again);
+}
+
 static void flush(void *context)
 {
 	struct outbox *outbox = context;
-	while (outbox->uploads < UPLOADS_AT_ONCE && !TAILQ_EMPTY(&outbox->large))
+	while (may_upload(outbox))
 		start_upload(outbox, TAILQ_FIRST(&outbox->large));
-	if (loop_timer_is_running(outbox->retry))
+	if (endpoint_waits(outbox->posting))
 		return;
 	while (may_post(outbox))
 		start_post(outbox);
@@ -236,7 +245,7 @@ static void settle(struct outbox *outbox, struct outbox_entry *entry)
 			 answer_status_name(command->answer.status), entry->post.reason);
 	TAILQ_REMOVE(&outbox->busy, entry, link);
 	outbox->count--;
-	entry_free(entry);
+	free(entry);
 	command_set_state(command, COMMAND_POSTED);
 	outbox->on_settled(outbox->context, command);
 }
@@ -258,9 +267,7 @@ static void post_failed(struct outbox *outbox, size_t count,
 	if (outcome->is_gone)
 		outbox->batch_max = 1;
 	if (!outcome->is_gone || count == 1)
-		loop_timer_start(outbox->retry,
-				 backoff_fail(&outbox->backoff, outcome->is_refused,
-					      outcome->retry_after_ms, outcome->reason));
+		endpoint_failed(outbox->posting, outcome);
 }
 
 void outbox_on_posted(struct outbox *outbox, struct transport_post **posts, size_t count,
@@ -273,7 +280,7 @@ void outbox_on_posted(struct outbox *outbox, struct transport_post **posts, size
 		outbox->posting_bytes -= entry_of(posts[i])->message_size;
 	loop_defer(outbox->loop, &outbox->flush);
 	if (outcome->is_ok) {
-		backoff_succeed(&outbox->backoff);
+		endpoint_worked(outbox->posting);
 		outbox->batch_max = POST_COUNT_MAX;
 	} else {
 		post_failed(outbox, count, outcome);
@@ -320,7 +327,6 @@ void outbox_push(struct outbox *outbox, struct command *command)
 	entry->command = command;
 	entry->post = (struct transport_post){
 	    .command_id = command->id, .target_id = command->target_id, .answer = &command->answer};
-	entry->backoff.what = "uploading an answer";
 	outbox->count++;
 	if (!command->is_unloaded)
 		command->answer_size = command->answer.json.size;
@@ -328,14 +334,13 @@ void outbox_push(struct outbox *outbox, struct command *command)
 	if (size > transport->embedded_max_bytes && command->upload_url != NULL) {
 		unload(command);
 		entry->state = ENTRY_LARGE;
-		entry->retry = loop_timer_new(outbox->loop, on_retry_upload, entry);
 		TAILQ_INSERT_TAIL(&outbox->large, entry, link);
 		loop_defer(outbox->loop, &outbox->flush);
 		return;
 	}
 	if (size > transport->message_max_bytes)
 		answer_unsendable(command, size);
-	if (spool_is_file(&command->answer.json) || loop_timer_is_running(outbox->retry))
+	if (spool_is_file(&command->answer.json) || endpoint_waits(outbox->posting))
 		unload(command);
 	entry_ready(entry);
 }
@@ -357,7 +362,7 @@ static void expire_list(struct outbox *outbox, struct entry_list *list, int64_t 
 		if (entry->state == ENTRY_READY)
 			outbox->ready_count--;
 		outbox->count--;
-		entry_free(entry);
+		free(entry);
 		command_set_state(command, COMMAND_POSTED);
 		outbox->on_settled(outbox->context, command);
 	}
@@ -375,7 +380,7 @@ size_t outbox_count(const struct outbox *outbox)
 	return outbox->count;
 }
 
-struct outbox *outbox_new(struct loop *loop, struct http_client *client,
+struct outbox *outbox_new(struct loop *loop, struct http_client *client, struct source *source,
 			  struct transport *transport, struct journal *journal,
 			  void (*on_settled)(void *context, struct command *command), void *context)
 {
@@ -387,9 +392,12 @@ struct outbox *outbox_new(struct loop *loop, struct http_client *client,
 	outbox->on_settled = on_settled;
 	outbox->context = context;
 	outbox->batch_max = POST_COUNT_MAX;
-	outbox->backoff.what = "posting answers";
+	outbox->unreadable.what = "reading stored answers";
+	outbox->posting = endpoint_new(source, "posting answers", on_retry, outbox);
+	outbox->uploading = endpoint_new(source, "uploading answers", on_retry, outbox);
+	endpoint_set_elsewhere(outbox->uploading);
 	outbox->flush = (struct loop_task){.run = flush, .context = outbox};
-	outbox->retry = loop_timer_new(loop, on_retry, outbox);
+	outbox->read_again = loop_timer_new(loop, on_retry, outbox);
 	TAILQ_INIT(&outbox->large);
 	TAILQ_INIT(&outbox->ready);
 	TAILQ_INIT(&outbox->busy);
@@ -402,7 +410,7 @@ static void free_entries(struct entry_list *list)
 		TAILQ_REMOVE(list, entry, link);
 		upload_cancel(entry->upload);
 		command_free(entry->command);
-		entry_free(entry);
+		free(entry);
 	}
 }
 
@@ -414,6 +422,8 @@ void outbox_free(struct outbox *outbox)
 	free_entries(&outbox->ready);
 	free_entries(&outbox->busy);
 	loop_cancel(outbox->loop, &outbox->flush);
-	loop_timer_free(outbox->retry);
+	loop_timer_free(outbox->read_again);
+	endpoint_free(outbox->posting);
+	endpoint_free(outbox->uploading);
 	free(outbox);
 }

@@ -5,6 +5,7 @@
 #define AGENT_OUTBOX_H
 
 #include "agent/command.h"
+#include "agent/endpoint.h"
 #include "agent/journal.h"
 #include "agent/transport.h"
 
@@ -13,7 +14,7 @@
 struct outbox;
 
 /* journal may be NULL: then all answers stay in memory. on_settled gets each command back once (state POSTED) and owns it from then on. */
-struct outbox *outbox_new(struct loop *loop, struct http_client *client,
+struct outbox *outbox_new(struct loop *loop, struct http_client *client, struct source *source,
 			  struct transport *transport, struct journal *journal,
 			  void (*on_settled)(void *context, struct command *command),
 			  void *context);

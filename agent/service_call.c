@@ -70,6 +70,17 @@ static struct json_object *error_message(const struct http_response *response)
 	return NULL;
 }
 
+static bool is_unreachable(const char *code)
+{
+	static const char *const codes[] = {"ECONNREFUSED", "EHOSTUNREACH", "ETIMEDOUT",
+					    "ENOTFOUND"};
+	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+		if (strcmp(code, codes[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 void transport_outcome_from_response(struct transport_outcome *outcome,
 				     const struct http_response *response, const char *what)
 {
@@ -78,6 +89,7 @@ void transport_outcome_from_response(struct transport_outcome *outcome,
 	if (outcome->is_ok)
 		return;
 	if (status == 0) {
+		outcome->is_unreachable = is_unreachable(response->code);
 		snprintf(outcome->reason, sizeof outcome->reason, "%s: %s", what,
 			 response->message);
 		return;

@@ -8,6 +8,7 @@
 #include "agent/http.h"
 #include "agent/settings.h"
 #include "base/error.h"
+#include "base/url.h"
 
 #include <json-c/json.h>
 #include <stdbool.h>
@@ -17,8 +18,9 @@
 /* How a call to the source ended. */
 struct transport_outcome {
 	bool is_ok;
-	bool is_refused; /* 401 or 403: the token is not accepted */
-	bool is_gone;    /* another 4xx that will not get better by waiting */
+	bool is_refused;     /* 401 or 403: the token is not accepted */
+	bool is_gone;        /* another 4xx that will not get better by waiting */
+	bool is_unreachable; /* nobody listens at its address, or there is no such */
 	int64_t retry_after_ms;
 	char reason[ERROR_MESSAGE_MAX]; /* not ok: what failed, on what, why */
 };
@@ -56,6 +58,9 @@ struct transport_events {
 	 * are all posts of one call, or any of those under way where the transport gathers. */
 	void (*on_posted)(void *context, struct transport_post **posts, size_t count,
 			  const struct transport_outcome *outcome);
+	/* How a call of keep, or an announcement, ended. */
+	void (*on_kept)(void *context, const struct transport_outcome *outcome);
+	void (*on_announced)(void *context, const struct transport_outcome *outcome);
 	/* The source answered one of our calls well. Before the callback of that call. */
 	void (*on_reached)(void *context);
 	/* A delivery that somebody else holds now. */
@@ -88,10 +93,10 @@ struct transport_ops {
 	/* This delivery outlives us from now on: the source may forget it. Once for each
 	 * delivery, and again after a restart, since nobody knows what the one before managed. */
 	void (*taken)(struct transport *transport, const struct transport_taken *taken);
-	/* Tells the source that these deliveries are still being worked on. */
+	/* Tells the source that these deliveries are still being worked on. on_kept follows. */
 	void (*keep)(struct transport *transport, const char *const *receipts, size_t count);
-	/* Started, alive, stopped: for those who watch. on_done (may be NULL) tells when a last
-	 * word has gone out or could not. */
+	/* Started, alive, stopped: for those who watch. on_announced follows, and on_done (may be
+	 * NULL): it tells when a last word has gone out or could not. */
 	void (*announce)(struct transport *transport, const char *status,
 			 void (*on_done)(void *context), void *context);
 	void (*free)(struct transport *transport);
@@ -110,6 +115,7 @@ struct transport {
 	bool gzips_uploads;       /* uploaded answers go with Content-Encoding: gzip */
 	int64_t keep_interval_ms; /* how often keep is due */
 	struct http_profile profile;
+	const struct url *address; /* where the source listens for us; NULL: not known */
 };
 
 /* The command service over plain HTTP. */

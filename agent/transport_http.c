@@ -248,6 +248,7 @@ static void on_keep_answer(void *context, struct json_object *answer,
 	struct json_object *results = json_member(answer, "results");
 	if (!outcome->is_ok)
 		log_debug("extending leases failed: %s", outcome->reason);
+	self->events.on_kept(self->events.context, outcome);
 	size_t count =
 	    json_object_is_type(results, json_type_array) ? json_object_array_length(results) : 0;
 	for (size_t i = 0; i < count; i++) {
@@ -290,6 +291,7 @@ static void on_announced(void *context, struct json_object *answer,
 		call->transport->events.on_reached(call->transport->events.context);
 	else
 		log_debug("announcing the agent's status failed: %s", outcome->reason);
+	call->transport->events.on_announced(call->transport->events.context, outcome);
 	if (call->on_done != NULL)
 		call->on_done(call->context);
 	call_free(call);
@@ -341,6 +343,12 @@ static const struct transport_ops HTTP_OPS = {
     .free = transport_http_free,
 };
 
+static bool uses_proxy(const struct service_api *api)
+{
+	bool is_tls = strcmp(api->url.scheme, "https") == 0;
+	return (is_tls ? api->profile.https_proxy : api->profile.http_proxy) != NULL;
+}
+
 struct transport *transport_http_new(struct http_client *client, const struct settings *settings,
 				     const struct transport_events *events, struct error *err)
 {
@@ -360,6 +368,7 @@ struct transport *transport_http_new(struct http_client *client, const struct se
 	    .post_max_bytes = POST_MAX,
 	    .keep_interval_ms = LEASE_SECONDS * 1000 / 3,
 	    .profile = self->api.profile,
+	    .address = uses_proxy(&self->api) ? NULL : &self->api.url,
 	};
 	return &self->base;
 }

@@ -154,7 +154,7 @@ def test_answers_wait_for_the_service_across_a_kill(own_service, raw):
     own_service.kill()
     gate.open.set()
     small.open.set()
-    agent.process.wait_for(lambda line: "posting answers fails" in line)
+    agent.process.wait_for(lambda line: " fails: " in line)
     listed = wait_for_listing(agent, lambda text: text.count("done") == 2)
     assert all(record["id"] in listed for record in records)
     agent.kill()
