@@ -1,12 +1,21 @@
 #include "crypto/digest.h"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdlib.h>
 
 void digest_sha256(const void *bytes, size_t size, uint8_t digest[SHA256_SIZE])
 {
 	/* Fails only when OpenSSL has no memory or no SHA-256 at all. */
 	if (EVP_Digest(bytes, size, digest, NULL, EVP_sha256(), NULL) != 1)
+		abort();
+}
+
+void digest_hmac_sha256(const void *key, size_t key_size, const void *bytes, size_t size,
+			uint8_t digest[SHA256_SIZE])
+{
+	/* The same as above; a key is never as long as an int allows. */
+	if (HMAC(EVP_sha256(), key, (int)key_size, bytes, size, digest, NULL) == NULL)
 		abort();
 }
 
