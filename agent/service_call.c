@@ -1,19 +1,25 @@
 #include "agent/service_call.h"
 
-#include "base/clock.h"
+#include "agent/limits.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "crypto/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define REQUEST_ID    "ts-request-id"
+#define NO_REQUEST_ID "00000000-0000-0000-0000-000000000000"
+_Static_assert(sizeof NO_REQUEST_ID == UUID_TEXT_SIZE, "an id replaces it in place");
 
 struct service_call {
 	struct http_exchange *exchange;
 	char *url;
 	char *what; /* "POST https://host/path" */
 	struct buf body;
+	bool wipes_answer;
 	service_on_answer *on_answer;
 	void *context;
 };
@@ -21,7 +27,7 @@ struct service_call {
 int service_api_init(struct service_api *api, struct http_client *client,
 		     const struct settings *settings, struct error *err)
 {
-	*api = (struct service_api){.client = client};
+	*api = (struct service_api){.client = client, .settings = settings};
 	if (url_parse(settings->service_url, &api->url, err) != 0)
 		return error_prefix(err, "COMMAND_SERVICE_URL");
 	api->profile = (struct http_profile){.https_proxy = settings->https_proxy,
@@ -34,6 +40,7 @@ int service_api_init(struct service_api *api, struct http_client *client,
 	http_headers_add(&api->headers, "x-org-slug", settings->org_slug);
 	http_headers_add(&api->headers, "Content-Type", "application/json");
 	http_headers_add(&api->headers, "Accept", "application/json");
+	http_headers_add(&api->headers, REQUEST_ID, NO_REQUEST_ID);
 	return 0;
 }
 
@@ -46,7 +53,7 @@ void service_api_release(struct service_api *api)
 }
 
 /* Retry-After in seconds; its other form, a date, is rare and left to the back-off. */
-static int64_t retry_after_ms(const struct http_response *response)
+int64_t service_retry_after_ms(const struct http_response *response)
 {
 	const char *text = http_find_header(response, "retry-after");
 	int64_t seconds;
@@ -97,7 +104,7 @@ void transport_outcome_from_response(struct transport_outcome *outcome,
 	outcome->is_refused = status == 401 || status == 403;
 	outcome->is_gone = status >= 400 && status <= 499 && !outcome->is_refused &&
 			   status != 408 && status != 429;
-	outcome->retry_after_ms = retry_after_ms(response);
+	outcome->retry_after_ms = service_retry_after_ms(response);
 	struct json_object *message = error_message(response);
 	snprintf(outcome->reason, sizeof outcome->reason, "%s: HTTP status %d%s%s%s", what, status,
 		 message != NULL ? ": " : "",
@@ -127,9 +134,20 @@ static void on_response(void *context, struct http_response *response)
 		snprintf(outcome.reason, sizeof outcome.reason,
 			 "%s: the answer is not what the API says: %s", call->what, err.message);
 	}
+	if (call->wipes_answer)
+		buf_wipe(response->body);
 	call->on_answer(call->context, answer, &outcome);
 	json_object_put(answer);
 	service_call_free(call);
+}
+
+/* The headers are shared by all calls; http_start makes a copy at once. */
+static void renew_request_id(struct service_api *api)
+{
+	for (size_t i = 0; i < api->headers.count; i++) {
+		if (strcmp(api->headers.items[i].name, REQUEST_ID) == 0)
+			random_uuid(api->headers.items[i].value);
+	}
 }
 
 struct service_call *service_call_start(struct service_api *api, const char *method,
@@ -171,6 +189,7 @@ struct service_call *service_call_start(struct service_api *api, const char *met
 	    .max_response_bytes = max_answer_bytes,
 	};
 	json_object_put(body);
+	renew_request_id(api);
 	call->exchange = http_start(api->client, &request, on_response, call);
 	return call;
 }
@@ -181,4 +200,30 @@ void service_call_cancel(struct service_call *call)
 		return;
 	http_cancel(call->exchange);
 	service_call_free(call);
+}
+
+void service_call_wipe_answer(struct service_call *call)
+{
+	call->wipes_answer = true;
+}
+
+struct json_object *service_agent_json(const struct service_api *api)
+{
+	struct json_object *body = json_new_object();
+	json_set_text(body, "agentId", api->settings->agent_id);
+	json_set_text(body, "agentVersion", "v" VERSION);
+	return body;
+}
+
+struct service_call *service_announce_start(struct service_api *api, const char *status,
+					    int64_t timeout_ms, service_on_answer *on_answer,
+					    void *context)
+{
+	static const char *const path[] = {"v1", "data-acquisition", "agent", "status", NULL};
+	struct json_object *body = service_agent_json(api);
+	json_set_text(body, "agent", "TetraScience.Agent.user-defined");
+	if (status != NULL)
+		json_set_text(body, "statusSetting", status);
+	return service_call_start(api, status != NULL ? "PUT" : "POST", path, NULL, body,
+				  timeout_ms, LIMIT_SERVICE_ANSWER_BYTES, on_answer, context);
 }

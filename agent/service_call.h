@@ -13,8 +13,9 @@
 /* Lives as long as the agent; settings and client are borrowed. */
 struct service_api {
 	struct http_client *client;
+	const struct settings *settings;
 	struct http_profile profile;
-	struct http_headers headers; /* token, org, content type */
+	struct http_headers headers; /* token, org, content type, an id for each request */
 	struct url url;
 };
 
@@ -35,6 +36,18 @@ struct service_call *service_call_start(struct service_api *api, const char *met
 					size_t max_answer_bytes, service_on_answer *on_answer,
 					void *context);
 void service_call_cancel(struct service_call *call);
+/* The answer holds secrets: its text is wiped after it was read. */
+void service_call_wipe_answer(struct service_call *call);
+
+/* Tells the service that the agent lives; status is STARTED, STOPPED, or NULL (alive). */
+struct service_call *service_announce_start(struct service_api *api, const char *status,
+					    int64_t timeout_ms, service_on_answer *on_answer,
+					    void *context);
+/* {agentId, agentVersion}: what every call of the agent's API says. */
+struct json_object *service_agent_json(const struct service_api *api);
+
+/* What the peer asks for with Retry-After; 0: nothing. */
+int64_t service_retry_after_ms(const struct http_response *response);
 
 /* What a failed exchange means for the one who wants to try again. */
 void transport_outcome_from_response(struct transport_outcome *outcome,

@@ -78,8 +78,8 @@ static void append_trimmed(struct buf *out, const char *value)
 	size_t begin = out->size;
 	for (; *value != '\0'; value++) {
 		bool is_space = *value == ' ' || *value == '\t';
-		bool is_wanted = !is_space ||
-				 (out->size > begin && out->data[out->size - 1] != ' ');
+		bool is_wanted =
+		    !is_space || (out->size > begin && out->data[out->size - 1] != ' ');
 		if (is_wanted)
 			buf_append_char(out, is_space ? ' ' : *value);
 	}
@@ -147,9 +147,9 @@ void sigv4_sign(struct sigv4 *signer, const char *method, const char *path,
 	derive(signer, date);
 	hmac_text(signer->derived, to_sign, signature);
 	digest_to_hex(signature, signature_text);
-	char *authorization = mem_printf(
-	    ALGORITHM " Credential=%s/%s, SignedHeaders=%s, Signature=%s",
-	    signer->keys->access_key_id.bytes, scope, buf_str(&names), signature_text);
+	char *authorization =
+	    mem_printf(ALGORITHM " Credential=%s/%s, SignedHeaders=%s, Signature=%s",
+		       signer->keys->access_key_id.bytes, scope, buf_str(&names), signature_text);
 	http_headers_add(headers, "Authorization", authorization);
 	free(authorization);
 	free(to_sign);

@@ -36,7 +36,6 @@ void sigv4_reset(struct sigv4 *signer);
 /* Adds X-Amz-Date, X-Amz-Security-Token and Authorization to headers, which are all signed and
  * must hold Host as it will be sent. path is "/…" as it is requested, without a query. */
 void sigv4_sign(struct sigv4 *signer, const char *method, const char *path,
-		struct http_headers *headers, const void *body, size_t body_size,
-		int64_t now_ms);
+		struct http_headers *headers, const void *body, size_t body_size, int64_t now_ms);
 
 #endif

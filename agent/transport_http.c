@@ -301,20 +301,12 @@ static void transport_http_announce(struct transport *transport, const char *sta
 				    void (*on_done)(void *context), void *context)
 {
 	struct transport_http *self = self_of(transport);
-	static const char *const path[] = {"v1", "data-acquisition", "agent", "status", NULL};
-	struct json_object *body = json_new_object();
-	json_set_text(body, "agentId", self->settings->agent_id);
-	json_set_text(body, "agentVersion", "v" VERSION);
-	json_set_text(body, "agent", "TetraScience.Agent.user-defined");
-	if (status != NULL)
-		json_set_text(body, "statusSetting", status);
 	struct http_call *call = call_new(self);
 	call->on_done = on_done;
 	call->context = context;
-	call->call =
-	    service_call_start(&self->api, status != NULL ? "PUT" : "POST", path, NULL, body,
-			       on_done != NULL ? LAST_WORD_TIMEOUT_MS : CALL_TIMEOUT_MS,
-			       LIMIT_SERVICE_ANSWER_BYTES, on_announced, call);
+	call->call = service_announce_start(
+	    &self->api, status, on_done != NULL ? LAST_WORD_TIMEOUT_MS : CALL_TIMEOUT_MS,
+	    on_announced, call);
 }
 
 static void transport_http_free(struct transport *transport)

@@ -1,0 +1,117 @@
+#include "agent/tdp_lane.h"
+
+#include "base/clock.h"
+
+enum {
+	BUSY_FROM = 20, /* commands in flight: fewer do not wait for each other */
+	GATHER_MAX_MS = 1000,
+	CALLS_AT_ONCE = 4,
+	SMOOTHING = 16,
+};
+
+void tdp_pace_command_ended(struct tdp_pace *pace)
+{
+	int64_t now_us = clock_monotonic_us();
+	int64_t passed_us = now_us - pace->last_us;
+	if (passed_us > (int64_t)GATHER_MAX_MS * 1000)
+		passed_us = (int64_t)GATHER_MAX_MS * 1000;
+	pace->last_us = now_us;
+	pace->interval_us += ((double)passed_us - pace->interval_us) / SMOOTHING;
+}
+
+int64_t tdp_pace_gather_ms(const struct tdp_pace *pace)
+{
+	if (pace->is_hurried || pace->in_flight(pace->context) < BUSY_FROM)
+		return 0;
+	int64_t time_ms = (int64_t)(pace->interval_us * SQS_BATCH_MAX / 1000);
+	return time_ms < GATHER_MAX_MS ? time_ms : GATHER_MAX_MS;
+}
+
+static bool may_start(struct tdp_lane *lane)
+{
+	bool has_batch = lane->waiting >= SQS_BATCH_MAX;
+	size_t most = has_batch && lane->backoff.failures == 0 ? CALLS_AT_ONCE : 1;
+	if (!lane->is_open || lane->waiting == 0 || lane->calls >= most ||
+	    loop_timer_is_running(lane->retry))
+		return false;
+	int64_t gather_ms = has_batch || lane->pace == NULL ? 0 : tdp_pace_gather_ms(lane->pace);
+	int64_t left_ms = lane->since_ms + gather_ms - clock_monotonic_ms();
+	if (gather_ms == 0 || left_ms <= 0)
+		return true;
+	if (!loop_timer_is_running(lane->gather))
+		loop_timer_start(lane->gather, left_ms);
+	return false;
+}
+
+static void flush(void *context)
+{
+	struct tdp_lane *lane = context;
+	while (may_start(lane)) {
+		if (!lane->start(lane->context))
+			return;
+		lane->calls++;
+		loop_timer_stop(lane->gather);
+	}
+}
+
+static void on_time(void *context)
+{
+	struct tdp_lane *lane = context;
+	loop_defer(lane->loop, &lane->flush);
+}
+
+void tdp_lane_open(struct tdp_lane *lane, bool is_open)
+{
+	lane->is_open = is_open;
+	loop_defer(lane->loop, &lane->flush);
+}
+
+void tdp_lane_add(struct tdp_lane *lane, size_t count)
+{
+	if (lane->waiting == 0)
+		lane->since_ms = clock_monotonic_ms();
+	lane->waiting += count;
+	loop_defer(lane->loop, &lane->flush);
+}
+
+void tdp_lane_took(struct tdp_lane *lane, size_t count)
+{
+	lane->waiting -= count;
+	lane->since_ms = clock_monotonic_ms();
+}
+
+void tdp_lane_call_ended(struct tdp_lane *lane, const struct transport_outcome *outcome)
+{
+	lane->calls--;
+	if (lane->backoff.what == NULL)
+		lane->backoff.failures = outcome->is_ok ? 0 : 1;
+	else if (outcome->is_ok)
+		backoff_succeed(&lane->backoff);
+	else
+		loop_timer_start(lane->retry,
+				 backoff_fail(&lane->backoff, outcome->is_refused,
+					      outcome->retry_after_ms, outcome->reason));
+	loop_defer(lane->loop, &lane->flush);
+}
+
+bool tdp_lane_is_idle(const struct tdp_lane *lane)
+{
+	return lane->waiting == 0 && lane->calls == 0;
+}
+
+void tdp_lane_init(struct tdp_lane *lane, struct loop *loop, const struct tdp_pace *pace,
+		   const char *what, bool (*start)(void *context), void *context)
+{
+	*lane = (struct tdp_lane){
+	    .loop = loop, .pace = pace, .start = start, .context = context, .backoff.what = what};
+	lane->flush = (struct loop_task){.run = flush, .context = lane};
+	lane->gather = loop_timer_new(loop, on_time, lane);
+	lane->retry = loop_timer_new(loop, on_time, lane);
+}
+
+void tdp_lane_release(struct tdp_lane *lane)
+{
+	loop_cancel(lane->loop, &lane->flush);
+	loop_timer_free(lane->gather);
+	loop_timer_free(lane->retry);
+}
