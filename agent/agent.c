@@ -7,6 +7,7 @@
 #include "agent/outbox.h"
 #include "agent/relay.h"
 #include "agent/transport.h"
+#include "agent/transport_auto.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -21,6 +22,7 @@ enum {
 	HEARTBEAT_MS = 30000,
 	SIGN_OF_LIFE_MS = 3600000, /* one log line an hour */
 	KEEP_BATCH = 1000,         /* receipts in one call */
+	GATHER_MS = 1000,          /* how long a receive waits for room to be worth its call */
 	EXPIRE_MS = 60000,         /* how often answers that nobody took are looked through */
 };
 
@@ -42,7 +44,8 @@ struct agent {
 	int exit_code;
 	struct loop *loop;
 	struct http_client *client;
-	struct transport *transport;
+	struct transport_question *question; /* which transport? NULL: not asked */
+	struct transport *transport;         /* NULL: not known yet, nor is the outbox there */
 	struct journal *journal;
 	struct relay *relay;
 	struct outbox *outbox;
@@ -52,6 +55,7 @@ struct agent {
 	struct endpoint *keeping;
 	struct endpoint *announcing;
 	bool is_polling;
+	bool has_gathered; /* the next receive goes, however little room there is */
 	bool was_reached; /* the source has answered once */
 	uint64_t settled; /* since the start */
 	size_t resumed;   /* commands of an earlier life */
@@ -59,6 +63,7 @@ struct agent {
 	size_t announcements;
 	size_t ending; /* commands whose answer is not on disk yet */
 	struct loop_task poll;
+	struct loop_timer *gather;
 	struct loop_timer *keep;
 	struct loop_timer *heartbeat;
 	struct loop_timer *sign_of_life;
@@ -94,13 +99,24 @@ static void say_goodbye(void *context)
 	loop_stop(agent->loop);
 }
 
+/* Of commands whose answers wait for a transport there is nothing to be seen here: they are in
+ * the journal. */
+static size_t answers_waiting(const struct agent *agent)
+{
+	return agent->outbox != NULL ? outbox_count(agent->outbox) : 0;
+}
+
 static void stop_if_drained(struct agent *agent)
 {
 	if (agent->state != AGENT_DRAINING || agent->ending > 0 ||
-	    relay_running(agent->relay) > 0 || outbox_count(agent->outbox) > 0)
+	    relay_running(agent->relay) > 0 || answers_waiting(agent) > 0)
 		return;
 	agent->state = AGENT_STOPPED;
 	loop_timer_stop(agent->drain);
+	if (agent->transport == NULL) {
+		say_goodbye(agent);
+		return;
+	}
 	agent->announcements++;
 	agent->transport->ops->announce(agent->transport, "STOPPED", say_goodbye, agent);
 }
@@ -109,7 +125,20 @@ static void stop_if_drained(struct agent *agent)
 static bool has_room(const struct agent *agent)
 {
 	return journal_has_room(agent->journal) &&
-	       outbox_count(agent->outbox) < LIMIT_HELD_COMMANDS;
+	       answers_waiting(agent) < LIMIT_HELD_COMMANDS;
+}
+
+static void ask_for_transport(struct agent *agent);
+
+/* Where a receive can bring several commands, one for a single free place is waste. */
+static bool waits_for_room(struct agent *agent, size_t room)
+{
+	bool waits = room < agent->transport->receive_worthwhile && !agent->has_gathered;
+	if (!waits)
+		loop_timer_stop(agent->gather);
+	else if (!loop_timer_is_running(agent->gather))
+		loop_timer_start(agent->gather, GATHER_MS);
+	return waits;
 }
 
 static void poll(void *context)
@@ -119,6 +148,13 @@ static void poll(void *context)
 	if (agent->state != AGENT_RUNNING || agent->is_polling || room == 0 || !has_room(agent) ||
 	    endpoint_waits(agent->polling))
 		return;
+	if (agent->transport == NULL) {
+		ask_for_transport(agent);
+		return;
+	}
+	if (waits_for_room(agent, room))
+		return;
+	agent->has_gathered = false;
 	agent->is_polling = true;
 	agent->transport->ops->receive(agent->transport, room);
 }
@@ -127,6 +163,13 @@ static void poll_soon(void *context)
 {
 	struct agent *agent = context;
 	loop_defer(agent->loop, &agent->poll);
+}
+
+static void on_gathered(void *context)
+{
+	struct agent *agent = context;
+	agent->has_gathered = true;
+	poll_soon(agent);
 }
 
 static void take_receipt(struct command *command, const struct transport_delivery *delivery)
@@ -144,11 +187,12 @@ static void tell_taken(struct agent *agent, struct command *command)
 	    .command_id = command->id,
 	    .target_id = command->target_id,
 	    .receipt = command->receipt,
-	    .has_ended = command->state >= COMMAND_DONE,
+	    .is_news = command->state < COMMAND_DONE && !command->is_news_out,
 	};
-	if (command->is_told)
+	if (command->is_told || agent->transport == NULL)
 		return;
 	command->is_told = true;
+	command->is_news_out = true;
 	agent->transport->ops->taken(agent->transport, &taken);
 }
 
@@ -213,7 +257,8 @@ static void on_reached(void *context)
 {
 	struct agent *agent = context;
 	if (!agent->was_reached)
-		log_info("connected: commands are polled from %s", agent->settings->service_url);
+		log_info("connected: commands are polled from %s%s", agent->settings->service_url,
+			 agent->transport->gathers_posts ? " through its queues" : "");
 	agent->was_reached = true;
 	source_reached(agent->source);
 }
@@ -275,7 +320,8 @@ static void on_durable(void *context, struct command *command)
 	} else if (command->state == COMMAND_DONE && command->is_ended) {
 		kill_point("after-journal-of-answer");
 		agent->ending--;
-		outbox_push(agent->outbox, command);
+		if (agent->outbox != NULL)
+			outbox_push(agent->outbox, command);
 	} else {
 		kill_point("after-journal");
 	}
@@ -298,6 +344,7 @@ static void on_settled(void *context, struct command *command)
 	struct agent *agent = context;
 	kill_point("after-post");
 	journal_posted(agent->journal, command->id);
+	agent->transport->ops->settled(agent->transport, command->receipt);
 	held_remove(agent, command->id);
 	command_free(command);
 	agent->settled++;
@@ -356,7 +403,8 @@ static void on_kept(void *context, const struct transport_outcome *outcome)
 static void on_expire(void *context)
 {
 	struct agent *agent = context;
-	outbox_expire(agent->outbox, agent->settings->result_retention_hours * 3600000);
+	if (agent->outbox != NULL)
+		outbox_expire(agent->outbox, agent->settings->result_retention_hours * 3600000);
 	loop_timer_start(agent->expire, EXPIRE_MS);
 }
 
@@ -389,7 +437,7 @@ static void on_sign_of_life(void *context)
 	struct agent *agent = context;
 	log_info("alive: %llu commands relayed since the start, %zu under way, %zu answers wait",
 		 (unsigned long long)agent->settled, relay_count(agent->relay),
-		 outbox_count(agent->outbox));
+		 answers_waiting(agent));
 	loop_timer_start(agent->sign_of_life, SIGN_OF_LIFE_MS);
 }
 
@@ -398,7 +446,7 @@ static void on_drain_over(void *context)
 	struct agent *agent = context;
 	log_warn("stopped after %lld s with %zu commands under way and %zu answers not posted",
 		 (long long)agent->settings->drain_seconds, relay_count(agent->relay),
-		 outbox_count(agent->outbox));
+		 answers_waiting(agent));
 	agent->state = AGENT_STOPPED;
 	loop_stop(agent->loop);
 }
@@ -414,9 +462,12 @@ static void on_stop_signal(void *context, int signal_number)
 		return;
 	}
 	log_info("stopping on signal %d: %zu commands under way, %zu answers wait", signal_number,
-		 relay_count(agent->relay), outbox_count(agent->outbox));
+		 relay_count(agent->relay), answers_waiting(agent));
 	agent->state = AGENT_DRAINING;
-	agent->transport->ops->receive_cancel(agent->transport);
+	transport_question_cancel(agent->question);
+	agent->question = NULL;
+	if (agent->transport != NULL)
+		agent->transport->ops->receive_cancel(agent->transport);
 	agent->is_polling = false;
 	relay_hold(agent->relay); /* what only waits stays in the journal */
 	endpoint_stop(agent->polling);
@@ -434,9 +485,33 @@ static void raise_descriptor_limit(void)
 	}
 }
 
-static int agent_open(struct agent *agent, struct error *err)
+/* The source is known: what has waited for it goes there. */
+static void agent_begin(struct agent *agent)
 {
-	const struct settings *settings = agent->settings;
+	struct held *held = agent->held;
+	for (struct held *next; held != NULL; held = next) {
+		next = held->hh.next;
+		struct command *command = held->command;
+		if (command->is_stored)
+			tell_taken(agent, command);
+		if (command->is_ended && !command->is_unwritten)
+			outbox_push(agent->outbox, command);
+	}
+	announce(agent, "STARTED");
+	loop_timer_start(agent->heartbeat, HEARTBEAT_MS);
+	if (agent->transport->keep_interval_ms > 0)
+		loop_timer_start(agent->keep, agent->transport->keep_interval_ms);
+}
+
+static size_t in_flight(void *context)
+{
+	const struct agent *agent = context;
+	return HASH_COUNT(agent->held);
+}
+
+static int agent_connect(struct agent *agent, enum settings_transport kind,
+			 struct json_object *config, struct error *err)
+{
 	struct transport_events events = {
 	    .context = agent,
 	    .on_delivery = on_delivery,
@@ -446,7 +521,53 @@ static int agent_open(struct agent *agent, struct error *err)
 	    .on_announced = on_announced,
 	    .on_reached = on_reached,
 	    .on_lost = on_lost,
+	    .in_flight = in_flight,
 	};
+	if (kind == TRANSPORT_TDP)
+		agent->transport = transport_tdp_new(agent->loop, agent->client, agent->source,
+						     agent->settings, &events, config, err);
+	else
+		agent->transport =
+		    transport_http_new(agent->client, agent->settings, &events, err);
+	if (agent->transport == NULL)
+		return ERR_SYSTEM;
+	source_set_address(agent->source, agent->transport->address);
+	agent->outbox = outbox_new(agent->loop, agent->client, agent->source, agent->transport,
+				   agent->journal, on_settled, agent);
+	return 0;
+}
+
+static void on_transport(void *context, enum settings_transport kind, struct json_object *config,
+			 const struct transport_outcome *outcome)
+{
+	struct agent *agent = context;
+	struct transport_outcome result = *outcome;
+	struct error err;
+	agent->question = NULL;
+	if (result.is_ok && agent_connect(agent, kind, config, &err) != 0) {
+		result.is_ok = false;
+		memcpy(result.reason, err.message, sizeof result.reason);
+	}
+	if (result.is_ok)
+		agent_begin(agent);
+	on_received(agent, &result);
+}
+
+/* TRANSPORT=auto. Counts as polling, and its failures as failed polls. */
+static void ask_for_transport(struct agent *agent)
+{
+	struct error err;
+	agent->question =
+	    transport_ask(agent->client, agent->settings, on_transport, agent, &err);
+	/* The settings' URL was checked when they were read: there is a question. */
+	agent->is_polling = agent->question != NULL;
+	if (agent->question != NULL)
+		source_set_address(agent->source, transport_question_address(agent->question));
+}
+
+static int agent_open(struct agent *agent, struct error *err)
+{
+	const struct settings *settings = agent->settings;
 	if ((agent->loop = loop_new(err)) == NULL)
 		return ERR_SYSTEM;
 	loop_on_stop_signal(agent->loop, on_stop_signal, agent);
@@ -457,9 +578,6 @@ static int agent_open(struct agent *agent, struct error *err)
 	agent->client = http_client_new(agent->loop, settings->ca_file,
 					(size_t)settings->max_in_flight + 16, err);
 	if (agent->client == NULL)
-		return ERR_SYSTEM;
-	agent->transport = transport_http_new(agent->client, settings, &events, err);
-	if (agent->transport == NULL)
 		return ERR_SYSTEM;
 	agent->relay = relay_new(agent->loop, agent->client, settings, on_command_end, agent, err);
 	if (agent->relay == NULL)
@@ -475,20 +593,21 @@ static int agent_open(struct agent *agent, struct error *err)
 	if (agent->journal == NULL)
 		return ERR_SYSTEM;
 	relay_spool_to(agent->relay, journal_answers_folder(agent->journal));
-	source_set_address(agent->source, agent->transport->address);
-	agent->outbox = outbox_new(agent->loop, agent->client, agent->source, agent->transport,
-				   agent->journal, on_settled, agent);
 	agent->poll = (struct loop_task){.run = poll, .context = agent};
+	agent->gather = loop_timer_new(agent->loop, on_gathered, agent);
 	agent->keep = loop_timer_new(agent->loop, on_keep, agent);
 	agent->heartbeat = loop_timer_new(agent->loop, on_heartbeat, agent);
 	agent->sign_of_life = loop_timer_new(agent->loop, on_sign_of_life, agent);
 	agent->expire = loop_timer_new(agent->loop, on_expire, agent);
 	agent->drain = loop_timer_new(agent->loop, on_drain_over, agent);
-	return 0;
+	if (settings->transport == TRANSPORT_AUTO)
+		return 0; /* polling begins with the question */
+	return agent_connect(agent, (enum settings_transport)settings->transport, NULL, err);
 }
 
 static void agent_close(struct agent *agent)
 {
+	transport_question_cancel(agent->question);
 	if (agent->transport != NULL)
 		agent->transport->ops->free(agent->transport);
 	/* While the commands that are to be written still live. */
@@ -508,6 +627,7 @@ static void agent_close(struct agent *agent)
 	endpoint_free(agent->keeping);
 	endpoint_free(agent->announcing);
 	source_free(agent->source);
+	loop_timer_free(agent->gather);
 	loop_timer_free(agent->keep);
 	loop_timer_free(agent->heartbeat);
 	loop_timer_free(agent->sign_of_life);
@@ -544,10 +664,8 @@ static void resume(void *context, const struct journal_row *row)
 	command->is_stored = true;
 	command->is_interrupted = row->state == COMMAND_EXECUTING || row->attempt > 1;
 	held_add(agent, command);
-	tell_taken(agent, command);
-	if (row->state == COMMAND_DONE)
-		outbox_push(agent->outbox, command);
-	else
+	command->is_ended = row->state == COMMAND_DONE;
+	if (!command->is_ended)
 		relay_take(agent->relay, command, &problems);
 	agent->resumed++;
 out:
@@ -568,10 +686,9 @@ int agent_run(const struct settings *settings, struct error *err)
 			 secret_is_set(&settings->key) ? "with a key" : "without a key");
 		if (agent.resumed > 0)
 			log_info("%zu commands of the journal go on", agent.resumed);
-		announce(&agent, "STARTED");
+		if (agent.transport != NULL)
+			agent_begin(&agent);
 		poll_soon(&agent);
-		loop_timer_start(agent.keep, agent.transport->keep_interval_ms);
-		loop_timer_start(agent.heartbeat, HEARTBEAT_MS);
 		loop_timer_start(agent.sign_of_life, SIGN_OF_LIFE_MS);
 		on_expire(&agent);
 		loop_run(agent.loop);

@@ -37,7 +37,8 @@ struct command {
 	char *upload_url; /* NULL: none */
 	char *receipt;    /* of the source's last delivery */
 	int attempt;      /* of the source's deliveries, from 1 */
-	bool is_told;     /* the source knows that this delivery is in the journal */
+	bool is_told;     /* the source knows that this delivery is in the journal … */
+	bool is_news_out; /* … and that the command is under way */
 
 	/* The request may have been made before, by an agent that died: it is not repeated
 	 * unasked (ON_INTERRUPTED). */

@@ -92,7 +92,8 @@ void transport_outcome_from_response(struct transport_outcome *outcome,
 				     const struct http_response *response, const char *what)
 {
 	int status = response->status;
-	*outcome = (struct transport_outcome){.is_ok = status >= 200 && status <= 299};
+	*outcome =
+	    (struct transport_outcome){.is_ok = status >= 200 && status <= 299, .status = status};
 	if (outcome->is_ok)
 		return;
 	if (status == 0) {

@@ -20,6 +20,8 @@ enum { NAME_BYTES_MAX = 128, TOKEN_BYTES_MAX = 16 * 1024 };
 /* In the order of enum log_level and enum settings_log_format. */
 static const char *const journal_syncs[] = {"full", "normal", NULL};
 static const char *const interrupted_choices[] = {"fail", "retry", "fail-all", NULL};
+static const char *const transports[] = {"auto", "http", "tdp", NULL};
+static const char *const sqs_acks[] = {"journal", "done", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const log_formats[] = {"auto", "text", "json", NULL};
 _Static_assert(LOG_LEVEL_DEBUG == 0 && LOG_LEVEL_ERROR == 3, "log_levels follows the enum");
@@ -183,6 +185,14 @@ const struct setting settings_table[] = {
      AT(previous_key),
      .check = check_key,
      .help = "tried where SECURE_COMMAND_KEY fails, so that a key is changed without a gap"},
+    {.env = "TRANSPORT",
+     .yaml = "service.transport",
+     .type = SETTING_CHOICE,
+     AT(transport),
+     .fallback = "auto",
+     .choices = transports,
+     .help = "how commands come: http, from a command service; tdp, from the queues of the Tetra "
+	     "Data Platform; auto asks the service"},
     {.env = "POLL_WAIT_SECONDS",
      .yaml = "service.poll_wait_seconds",
      .type = SETTING_INT,
@@ -274,6 +284,14 @@ const struct setting settings_table[] = {
      .choices = interrupted_choices,
      .help = "requests that were under way when the agent died: fail those that may have "
 	     "changed something, retry all, or fail-all"},
+    {.env = "SQS_ACK",
+     .yaml = "state.sqs_ack",
+     .type = SETTING_CHOICE,
+     AT(sqs_ack),
+     .fallback = "journal",
+     .choices = sqs_acks,
+     .help = "when TDP's queue forgets a command: journal, as soon as the journal has it; done, "
+	     "when its answer has been taken"},
     {.env = "DEDUPE_HOURS",
      .yaml = "state.dedupe_hours",
      .type = SETTING_INT,

@@ -26,6 +26,12 @@ enum settings_on_interrupted {
 
 enum settings_journal_sync { JOURNAL_SYNC_FULL, JOURNAL_SYNC_NORMAL };
 
+/* Which kind of service COMMAND_SERVICE_URL is. */
+enum settings_transport { TRANSPORT_AUTO, TRANSPORT_HTTP, TRANSPORT_TDP };
+
+/* When a message leaves the command queue: with the journal's entry, or with the answer. */
+enum settings_sqs_ack { SQS_ACK_JOURNAL, SQS_ACK_DONE };
+
 enum settings_log_format { SETTINGS_LOG_AUTO, SETTINGS_LOG_TEXT, SETTINGS_LOG_JSON };
 
 struct settings {
@@ -34,6 +40,7 @@ struct settings {
 	char *agent_id;
 	char *org_slug;
 	struct secret token; /* AUTH_TOKEN */
+	int transport;       /* enum settings_transport */
 	int64_t poll_wait_seconds;
 	/* crypto: key texts as given, already checked to be keys */
 	struct secret key;
@@ -50,6 +57,7 @@ struct settings {
 	char *state_dir;
 	int journal_sync;   /* enum settings_journal_sync */
 	int on_interrupted; /* enum settings_on_interrupted */
+	int sqs_ack;        /* enum settings_sqs_ack */
 	int64_t dedupe_hours;
 	int64_t result_retention_hours;
 	int64_t journal_max_mb;

@@ -82,8 +82,8 @@ static void write_post(const struct tdp_statuses *statuses, struct buf *out,
 					.target_id = post->target_id};
 	const struct answer *answer = post->answer;
 	write_message(statuses, out, &about, answer_status_name(answer->status),
-		      has_body && !post->is_referenced ? &answer->json : NULL, post->is_referenced,
-		      answer->ended_at_ms);
+		      has_body && !post->is_referenced ? spool_memory(&answer->json) : NULL,
+		      post->is_referenced, answer->ended_at_ms);
 }
 
 size_t tdp_statuses_size(const struct tdp_statuses *statuses, const struct transport_post *post,

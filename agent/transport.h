@@ -18,6 +18,7 @@
 /* How a call to the source ended. */
 struct transport_outcome {
 	bool is_ok;
+	int status;          /* of HTTP; 0: there was none */
 	bool is_refused;     /* 401 or 403: the token is not accepted */
 	bool is_gone;        /* another 4xx that will not get better by waiting */
 	bool is_unreachable; /* nobody listens at its address, or there is no such */
@@ -65,6 +66,8 @@ struct transport_events {
 	void (*on_reached)(void *context);
 	/* A delivery that somebody else holds now. */
 	void (*on_lost)(void *context, const char *receipt);
+	/* How many commands were taken whose answers the source does not have. */
+	size_t (*in_flight)(void *context);
 };
 
 /* A delivery whose command the journal holds. Borrowed. */
@@ -72,10 +75,11 @@ struct transport_taken {
 	const char *command_id;
 	const char *target_id; /* as the command named it; NULL: not known */
 	const char *receipt;   /* NULL: the source has none */
-	bool has_ended;        /* its answer stands already: nobody need hear that it is begun */
+	bool is_news;          /* nobody has been told that it is under way, and it is */
 };
 
 struct transport;
+struct source;
 
 struct transport_ops {
 	/* Asks for up to max commands and waits for the first. One at a time. */
@@ -93,6 +97,8 @@ struct transport_ops {
 	/* This delivery outlives us from now on: the source may forget it. Once for each
 	 * delivery, and again after a restart, since nobody knows what the one before managed. */
 	void (*taken)(struct transport *transport, const struct transport_taken *taken);
+	/* The source has this delivery's answer, or will never get it. */
+	void (*settled)(struct transport *transport, const char *receipt);
 	/* Tells the source that these deliveries are still being worked on. on_kept follows. */
 	void (*keep)(struct transport *transport, const char *const *receipts, size_t count);
 	/* Started, alive, stopped: for those who watch. on_announced follows, and on_done (may be
@@ -113,7 +119,9 @@ struct transport {
 	 * post_max_bytes under way. */
 	bool gathers_posts;
 	bool gzips_uploads;       /* uploaded answers go with Content-Encoding: gzip */
-	int64_t keep_interval_ms; /* how often keep is due */
+	int64_t keep_interval_ms; /* how often keep is due; 0: never */
+	/* Where there is less room, a receive waits a little until there is more. */
+	size_t receive_worthwhile;
 	struct http_profile profile;
 	const struct url *address; /* where the source listens for us; NULL: not known */
 };
@@ -121,5 +129,12 @@ struct transport {
 /* The command service over plain HTTP. */
 struct transport *transport_http_new(struct http_client *client, const struct settings *settings,
 				     const struct transport_events *events, struct error *err);
+
+/* The Tetra Data Platform with its queues. config (may be NULL: it is asked for) is what
+ * agent/config answered; borrowed. */
+struct transport *transport_tdp_new(struct loop *loop, struct http_client *client,
+				    struct source *source, const struct settings *settings,
+				    const struct transport_events *events,
+				    struct json_object *config, struct error *err);
 
 #endif

@@ -240,6 +240,12 @@ static void transport_http_taken(struct transport *transport, const struct trans
 	(void)taken;
 }
 
+static void transport_http_settled(struct transport *transport, const char *receipt)
+{
+	(void)transport;
+	(void)receipt;
+}
+
 static void on_keep_answer(void *context, struct json_object *answer,
 			   const struct transport_outcome *outcome)
 {
@@ -330,6 +336,7 @@ static const struct transport_ops HTTP_OPS = {
     .post = transport_http_post,
     .message_size = transport_http_message_size,
     .taken = transport_http_taken,
+    .settled = transport_http_settled,
     .keep = transport_http_keep,
     .announce = transport_http_announce,
     .free = transport_http_free,

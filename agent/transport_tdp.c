@@ -1,0 +1,469 @@
+#include "agent/limits.h"
+#include "agent/sqs.h"
+#include "agent/tdp_config.h"
+#include "agent/tdp_credentials.h"
+#include "agent/tdp_message.h"
+#include "agent/tdp_receipts.h"
+#include "agent/tdp_statuses.h"
+#include "agent/transport.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+enum {
+	CALL_TIMEOUT_MS = 30000,
+	LAST_WORD_TIMEOUT_MS = 1000, /* "stopped" must not hold up a stop for long, */
+	LAST_CALLS_MS = 1000,        /* nor must what the queues are still to hear */
+	LONG_POLL_SECONDS_MAX = 20,  /* of SQS */
+	SLACK_MS = 15000,            /* that a long poll may take beyond its own time */
+	RECEIVES_AT_ONCE = 4,        /* while each brings all that it can */
+	EMPTY_AT_ONCE_MS = 500,      /* a long poll that brings nothing so soon … */
+	EMPTY_PAUSE_MS = 1000,       /* … must not become a busy loop */
+	LEASE_SECONDS = 30,          /* of messages that stay while their command runs */
+	POST_MAX = 4 * 1024 * 1024,  /* status messages under way */
+};
+
+struct receive_call {
+	struct transport_tdp *transport;
+	struct sqs_call *call;
+	int64_t started_ms;
+	LIST_ENTRY(receive_call) link;
+};
+
+struct transport_tdp {
+	struct transport base;
+	struct loop *loop;
+	struct service_api api;
+	const struct settings *settings;
+	struct transport_events events;
+	struct tdp_credentials *credentials;
+	struct sqs sqs;
+	struct tdp_pace pace;
+	struct tdp_statuses *statuses;
+	struct tdp_receipts *deletes;
+	struct tdp_receipts *extensions;
+
+	struct tdp_config config; /* empty: to be asked for */
+	struct service_call *config_call;
+
+	/* A receive of the agent: one call, or some at once while there is much to get. */
+	size_t wanted;
+	size_t brought; /* by the calls of this receive */
+	bool has_more;  /* the last receive brought all that it could */
+	bool is_first;  /* the next call is the first one: it does not wait */
+	bool keeps;     /* SQS_ACK=done: messages stay until their command has ended */
+	struct transport_outcome received;
+	struct loop_timer *pause;
+	LIST_HEAD(, receive_call) receives;
+	uint64_t unusable; /* messages that were no commands */
+
+	struct service_call *announcement;
+	void (*on_last_word)(void *context);
+	void *last_word_context;
+	struct loop_timer *last_word; /* waits for the last calls to the queues … */
+	int64_t last_word_due_ms;     /* … until then */
+};
+
+static struct transport_tdp *self_of(struct transport *transport)
+{
+	return (struct transport_tdp *)transport;
+}
+
+static void on_reached(void *context)
+{
+	struct transport_tdp *self = context;
+	self->events.on_reached(self->events.context);
+}
+
+static bool has_config(const struct transport_tdp *self)
+{
+	return self->config.source_queue != NULL;
+}
+
+static void use_queues(struct transport_tdp *self)
+{
+	if (has_config(self))
+		sqs_set_region(&self->sqs, self->config.region);
+	tdp_receipts_set_queue(self->deletes, self->config.source_queue);
+	tdp_receipts_set_queue(self->extensions, self->config.source_queue);
+	tdp_statuses_set_queue(self->statuses, self->config.platform_queue);
+}
+
+/* The queues may have moved: what waits for them waits until they are known again. */
+static void forget_config(struct transport_tdp *self)
+{
+	struct tdp_config none = {0};
+	struct tdp_config old = self->config;
+	self->config = none;
+	use_queues(self);
+	tdp_config_release(&old);
+}
+
+static void end_receive(struct transport_tdp *self)
+{
+	struct transport_outcome outcome = self->received;
+	self->wanted = 0;
+	self->events.on_received(self->events.context, &outcome);
+}
+
+static void drop_unusable(struct transport_tdp *self, const struct tdp_message *message,
+			  struct json_object *json, const char *reason)
+{
+	struct buf cut = BUF_INIT(4096);
+	tdp_message_append_cut(&cut, json);
+	self->unusable++;
+	log_warn("the message %.100s is no command and is deleted: %s (%s); %llu since the start",
+		 message->id, reason, buf_str(&cut), (unsigned long long)self->unusable);
+	buf_release(&cut);
+	if (message->receipt != NULL)
+		tdp_receipts_add(self->deletes, message->receipt);
+}
+
+static void deliver(struct transport_tdp *self, struct json_object *json)
+{
+	struct tdp_message message;
+	struct error err;
+	if (tdp_message_read(&message, json, &err) != 0) {
+		drop_unusable(self, &message, json, err.message);
+		return;
+	}
+	struct transport_delivery delivery = {
+	    .command = message.command, .receipt = message.receipt, .attempt = message.attempt};
+	self->events.on_delivery(self->events.context, &delivery);
+	json_object_put(message.command);
+}
+
+static void receive_now(struct transport_tdp *self);
+
+/* All calls of a receive have ended. An empty answer that did not wait would come again and
+ * again. */
+static void round_ended(struct transport_tdp *self, int64_t took_ms)
+{
+	size_t most = self->wanted < SQS_BATCH_MAX ? self->wanted : SQS_BATCH_MAX;
+	self->has_more = self->brought >= most;
+	if (self->received.is_ok && self->brought == 0 && took_ms < EMPTY_AT_ONCE_MS &&
+	    !self->is_first)
+		loop_timer_start(self->pause, EMPTY_PAUSE_MS);
+	else
+		end_receive(self);
+	self->is_first = false;
+}
+
+static void on_receive_answer(void *context, struct json_object *answer,
+			      const struct sqs_outcome *outcome)
+{
+	struct receive_call *call = context;
+	struct transport_tdp *self = call->transport;
+	int64_t took_ms = clock_monotonic_ms() - call->started_ms;
+	struct json_object *messages = json_member(answer, "Messages");
+	LIST_REMOVE(call, link);
+	free(call);
+	size_t count =
+	    json_object_is_type(messages, json_type_array) ? json_object_array_length(messages) : 0;
+	/* Of several calls one that went well is enough: the next receive shows the trouble. */
+	if (outcome->base.is_ok || !self->received.is_ok)
+		self->received = outcome->base;
+	if (outcome->base.is_ok)
+		self->events.on_reached(self->events.context);
+	else if (strstr(outcome->code, "QueueDoesNotExist") != NULL ||
+		 strstr(outcome->code, "NonExistentQueue") != NULL)
+		forget_config(self);
+	self->brought += count;
+	for (size_t i = 0; i < count; i++)
+		deliver(self, json_object_array_get_idx(messages, i));
+	if (LIST_EMPTY(&self->receives))
+		round_ended(self, took_ms);
+}
+
+static void start_receive(struct transport_tdp *self, size_t max, int64_t wait_seconds)
+{
+	struct receive_call *call = mem_new(struct receive_call);
+	struct json_object *body = json_new_object();
+	struct json_object *attributes = json_new_array();
+	static const char count[] = "ApproximateReceiveCount";
+	json_append(attributes, json_new_string(count, sizeof count - 1));
+	json_set_int64(body, "MaxNumberOfMessages",
+		       (int64_t)(max < SQS_BATCH_MAX ? max : SQS_BATCH_MAX));
+	json_set_int64(body, "WaitTimeSeconds", wait_seconds);
+	json_set(body, "AttributeNames", attributes);
+	/* What stays in the queue comes again soon when this agent dies. */
+	if (self->keeps)
+		json_set_int64(body, "VisibilityTimeout", LEASE_SECONDS);
+	call->transport = self;
+	call->started_ms = clock_monotonic_ms();
+	LIST_INSERT_HEAD(&self->receives, call, link);
+	call->call =
+	    sqs_start(&self->sqs, "ReceiveMessage", self->config.source_queue, body,
+		      wait_seconds * 1000 + SLACK_MS, LIMIT_RECEIVE_BYTES, on_receive_answer, call);
+}
+
+static void receive_now(struct transport_tdp *self)
+{
+	int64_t wait_seconds = self->settings->poll_wait_seconds;
+	if (wait_seconds > LONG_POLL_SECONDS_MAX)
+		wait_seconds = LONG_POLL_SECONDS_MAX;
+	if (self->is_first) /* to find out at once whether the queue is there */
+		wait_seconds = 0;
+	size_t calls = self->has_more ? self->wanted / SQS_BATCH_MAX : 1;
+	if (calls > RECEIVES_AT_ONCE)
+		calls = RECEIVES_AT_ONCE;
+	self->brought = 0;
+	self->received = (struct transport_outcome){0};
+	start_receive(self, self->wanted, wait_seconds);
+	/* The others take what is there already. */
+	for (size_t i = 1; i < calls; i++)
+		start_receive(self, SQS_BATCH_MAX, 0);
+}
+
+static void on_config(void *context, struct json_object *answer,
+		      const struct transport_outcome *outcome)
+{
+	struct transport_tdp *self = context;
+	struct error err;
+	self->config_call = NULL;
+	self->received = *outcome;
+	if (outcome->is_ok && tdp_config_read(&self->config, answer, &err) != 0) {
+		self->received.is_ok = false;
+		snprintf(self->received.reason, sizeof self->received.reason, "%s", err.message);
+	}
+	if (!self->received.is_ok) {
+		end_receive(self);
+		return;
+	}
+	use_queues(self);
+	receive_now(self);
+}
+
+static void on_pause_over(void *context)
+{
+	struct transport_tdp *self = context;
+	receive_now(self);
+}
+
+static void transport_tdp_receive(struct transport *transport, size_t max)
+{
+	struct transport_tdp *self = self_of(transport);
+	int64_t gather_ms = self->has_more ? 0 : tdp_pace_gather_ms(&self->pace);
+	self->wanted = max;
+	if (!has_config(self))
+		self->config_call = tdp_config_ask(&self->api, on_config, self);
+	else
+		loop_timer_start(self->pause, gather_ms);
+}
+
+static void transport_tdp_receive_cancel(struct transport *transport)
+{
+	struct transport_tdp *self = self_of(transport);
+	self->pace.is_hurried = true;
+	service_call_cancel(self->config_call);
+	self->config_call = NULL;
+	loop_timer_stop(self->pause);
+	struct receive_call *call = LIST_FIRST(&self->receives);
+	LIST_INIT(&self->receives);
+	for (struct receive_call *next; call != NULL; call = next) {
+		next = LIST_NEXT(call, link);
+		sqs_cancel(call->call);
+		free(call);
+	}
+}
+
+static void on_posted(void *context, struct transport_post **posts, size_t count,
+		      const struct transport_outcome *outcome)
+{
+	struct transport_tdp *self = context;
+	if (outcome->is_ok)
+		self->events.on_reached(self->events.context);
+	self->events.on_posted(self->events.context, posts, count, outcome);
+}
+
+static void transport_tdp_post(struct transport *transport, struct transport_post **posts,
+			       size_t count)
+{
+	struct transport_tdp *self = self_of(transport);
+	for (size_t i = 0; i < count; i++) {
+		tdp_pace_command_ended(&self->pace);
+		tdp_statuses_post(self->statuses, posts[i]);
+	}
+	free((void *)posts);
+}
+
+static size_t transport_tdp_message_size(struct transport *transport,
+					 const struct transport_post *post, size_t body_size)
+{
+	return tdp_statuses_size(self_of(transport)->statuses, post, body_size);
+}
+
+static void transport_tdp_taken(struct transport *transport, const struct transport_taken *taken)
+{
+	struct transport_tdp *self = self_of(transport);
+	if (taken->is_news)
+		tdp_statuses_processing(self->statuses, taken);
+	if (!self->keeps && taken->receipt != NULL)
+		tdp_receipts_add(self->deletes, taken->receipt);
+}
+
+static void transport_tdp_settled(struct transport *transport, const char *receipt)
+{
+	struct transport_tdp *self = self_of(transport);
+	if (self->keeps && receipt != NULL)
+		tdp_receipts_add(self->deletes, receipt);
+}
+
+static void transport_tdp_keep(struct transport *transport, const char *const *receipts,
+			       size_t count)
+{
+	struct transport_tdp *self = self_of(transport);
+	if (!self->keeps || !tdp_receipts_is_idle(self->extensions))
+		return; /* the last ones wait still: the queue has trouble of its own */
+	for (size_t i = 0; i < count; i++)
+		tdp_receipts_add(self->extensions, receipts[i]);
+}
+
+static void on_lost(void *context, const char *receipt)
+{
+	struct transport_tdp *self = context;
+	self->events.on_lost(self->events.context, receipt);
+}
+
+static void on_announced(void *context, struct json_object *answer,
+			 const struct transport_outcome *outcome)
+{
+	(void)answer;
+	struct transport_tdp *self = context;
+	self->announcement = NULL;
+	/* Nothing depends on it, and polling tells the same trouble. */
+	if (!outcome->is_ok)
+		log_debug("announcing the agent's status failed: %s", outcome->reason);
+	if (self->on_last_word != NULL)
+		self->on_last_word(self->last_word_context);
+}
+
+static void say_last_word(void *context)
+{
+	struct transport_tdp *self = context;
+	service_call_cancel(self->announcement);
+	self->announcement =
+	    service_announce_start(&self->api, "STOPPED", LAST_WORD_TIMEOUT_MS, on_announced, self);
+}
+
+/* Deletes that are lost would bring their messages again, to the next life of this agent. */
+static void wait_for_queues(void *context)
+{
+	enum { STEP_MS = 20 };
+	struct transport_tdp *self = context;
+	bool is_idle = tdp_receipts_is_idle(self->deletes) && tdp_statuses_is_idle(self->statuses);
+	if (is_idle || clock_monotonic_ms() >= self->last_word_due_ms)
+		say_last_word(self);
+	else
+		loop_timer_start(self->last_word, STEP_MS);
+}
+
+static void transport_tdp_announce(struct transport *transport, const char *status,
+				   void (*on_done)(void *context), void *context)
+{
+	struct transport_tdp *self = self_of(transport);
+	if (on_done != NULL) {
+		self->on_last_word = on_done;
+		self->last_word_context = context;
+		self->last_word_due_ms = clock_monotonic_ms() + LAST_CALLS_MS;
+		wait_for_queues(self);
+	} else if (self->announcement == NULL) {
+		self->announcement =
+		    service_announce_start(&self->api, status, CALL_TIMEOUT_MS, on_announced, self);
+	}
+}
+
+static void transport_tdp_free(struct transport *transport)
+{
+	struct transport_tdp *self = self_of(transport);
+	transport_tdp_receive_cancel(transport);
+	service_call_cancel(self->announcement);
+	tdp_statuses_free(self->statuses);
+	tdp_receipts_free(self->deletes);
+	tdp_receipts_free(self->extensions);
+	tdp_credentials_free(self->credentials);
+	loop_timer_free(self->pause);
+	loop_timer_free(self->last_word);
+	sqs_release(&self->sqs);
+	tdp_config_release(&self->config);
+	service_api_release(&self->api);
+	free(self);
+}
+
+static const struct transport_ops TDP_OPS = {
+    .receive = transport_tdp_receive,
+    .receive_cancel = transport_tdp_receive_cancel,
+    .post = transport_tdp_post,
+    .message_size = transport_tdp_message_size,
+    .taken = transport_tdp_taken,
+    .settled = transport_tdp_settled,
+    .keep = transport_tdp_keep,
+    .announce = transport_tdp_announce,
+    .free = transport_tdp_free,
+};
+
+/* A sixth of what may run at once stays free until a receive is worth its call. */
+static size_t receive_worthwhile(const struct settings *settings)
+{
+	size_t sixth = (size_t)settings->max_in_flight / 6;
+	return sixth < SQS_BATCH_MAX ? sixth : SQS_BATCH_MAX;
+}
+
+static void set_up_queues(struct transport_tdp *self)
+{
+	/* Messages that are deleted at once come in tens already. */
+	const struct tdp_pace *deletes_pace = self->keeps ? &self->pace : NULL;
+	self->statuses = tdp_statuses_new(self->loop, &self->sqs, &self->pace,
+					  self->settings->agent_id, on_posted, self);
+	self->deletes = tdp_deletes_new(self->loop, &self->sqs, deletes_pace);
+	self->extensions =
+	    tdp_extensions_new(self->loop, &self->sqs, NULL, LEASE_SECONDS, on_lost, self);
+}
+
+struct transport *transport_tdp_new(struct loop *loop, struct http_client *client,
+				    const struct settings *settings,
+				    const struct transport_events *events,
+				    struct json_object *config, struct error *err)
+{
+	struct transport_tdp *self = mem_new(struct transport_tdp);
+	struct error why;
+	self->loop = loop;
+	self->settings = settings;
+	self->events = *events;
+	self->keeps = settings->sqs_ack == SQS_ACK_DONE;
+	self->is_first = true;
+	LIST_INIT(&self->receives);
+	if (service_api_init(&self->api, client, settings, err) != 0) {
+		free(self);
+		return NULL;
+	}
+	self->pace = (struct tdp_pace){.in_flight = events->in_flight, .context = events->context};
+	self->credentials = tdp_credentials_new(loop, &self->api, on_reached, self);
+	sqs_init(&self->sqs, client, settings, self->credentials);
+	self->pause = loop_timer_new(loop, on_pause_over, self);
+	self->last_word = loop_timer_new(loop, wait_for_queues, self);
+	set_up_queues(self);
+	if (config != NULL && tdp_config_read(&self->config, config, &why) == 0)
+		use_queues(self);
+	else
+		log_debug("the queues are to be asked for");
+	self->base = (struct transport){
+	    .ops = &TDP_OPS,
+	    .name = "tdp",
+	    .embedded_max_bytes = SQS_MESSAGE_MAX,
+	    .message_max_bytes = SQS_MESSAGE_MAX,
+	    .post_max_bytes = POST_MAX,
+	    .gathers_posts = true,
+	    .gzips_uploads = true,
+	    .keep_interval_ms = self->keeps ? LEASE_SECONDS * 1000 / 3 : 0,
+	    .receive_worthwhile = receive_worthwhile(settings),
+	    .profile = self->sqs.profile,
+	};
+	return &self->base;
+}
