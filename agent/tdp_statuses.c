@@ -19,6 +19,7 @@ struct status {
 	struct buf text; /* of a PROCESSING; a post's is made when it goes */
 	size_t size;
 	bool goes_alone; /* a batch with it was refused for what it held */
+	bool is_escaped; /* its letters were taken for invalid: now only plain ones go out */
 	TAILQ_ENTRY(status) link;
 };
 
@@ -157,6 +158,8 @@ static struct json_object *entry_json(const struct tdp_statuses *statuses, size_
 		buf_init(&status->text, SIZE_MAX / 2);
 		write_post(statuses, &status->text, status->post, true);
 	}
+	if (status->is_escaped)
+		json_escape_beyond_ascii(&status->text);
 	json_set(entry, "MessageBody", json_new_string(buf_str(&status->text), status->text.size));
 	if (status->post != NULL)
 		buf_release(&status->text);
@@ -218,8 +221,16 @@ static void group_end(const struct tdp_statuses *statuses, struct group *group,
 	free((void *)group->posts);
 }
 
+/* Alone and first. */
+static void put_back(struct tdp_statuses *statuses, struct status *status)
+{
+	status->goes_alone = true;
+	TAILQ_INSERT_HEAD(&statuses->waiting, status, link);
+	tdp_lane_add(&statuses->lane, 1);
+}
+
 /* An entry of `Failed`; it ends alone when it can never be taken. */
-static void end_failed(const struct tdp_statuses *statuses, struct status *status,
+static void end_failed(struct tdp_statuses *statuses, struct status *status,
 		       struct json_object *item, struct group *again,
 		       struct transport_outcome *outcome)
 {
@@ -230,6 +241,12 @@ static void end_failed(const struct tdp_statuses *statuses, struct status *statu
 		code = "";
 	if (json_get_text(item, "Message", &message, &err) != 0)
 		message = "";
+	if (strstr(code, "InvalidMessageContents") != NULL && status->post != NULL &&
+	    !status->is_escaped) {
+		status->is_escaped = true;
+		put_back(statuses, status);
+		return;
+	}
 	*outcome = (struct transport_outcome){.is_gone = sqs_is_lasting(code)};
 	snprintf(outcome->reason, sizeof outcome->reason, "SendMessageBatch: %.60s: %.200s", code,
 		 message);
@@ -302,11 +319,8 @@ static void end_all(struct status_call *call, const struct transport_outcome *ou
 static void separate(struct status_call *call)
 {
 	struct tdp_statuses *statuses = call->owner;
-	for (size_t i = call->count; i-- > 0;) {
-		call->items[i]->goes_alone = true;
-		TAILQ_INSERT_HEAD(&statuses->waiting, call->items[i], link);
-	}
-	tdp_lane_add(&statuses->lane, call->count);
+	for (size_t i = call->count; i-- > 0;)
+		put_back(statuses, call->items[i]);
 }
 
 static void on_answer(void *context, struct json_object *answer, const struct sqs_outcome *outcome)

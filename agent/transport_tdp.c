@@ -63,7 +63,9 @@ struct transport_tdp {
 	LIST_HEAD(, receive_call) receives;
 	uint64_t unusable; /* messages that were no commands */
 
-	struct service_call *announcement;
+	struct service_call *announcement; /* that it has started or stopped */
+	bool is_started;                   /* the platform has heard of it */
+	struct service_call *heartbeat;
 	void (*on_last_word)(void *context);
 	void *last_word_context;
 	struct loop_timer *last_word; /* waits for the last calls to the queues … */
@@ -331,17 +333,32 @@ static void on_lost(void *context, const char *receipt)
 	self->events.on_lost(self->events.context, receipt);
 }
 
+/* Nothing depends on these, and polling tells the same trouble. */
+static void log_unheard(const struct transport_outcome *outcome)
+{
+	if (!outcome->is_ok)
+		log_debug("announcing the agent's status failed: %s", outcome->reason);
+}
+
 static void on_announced(void *context, struct json_object *answer,
 			 const struct transport_outcome *outcome)
 {
 	(void)answer;
 	struct transport_tdp *self = context;
 	self->announcement = NULL;
-	/* Nothing depends on it, and polling tells the same trouble. */
-	if (!outcome->is_ok)
-		log_debug("announcing the agent's status failed: %s", outcome->reason);
+	self->is_started = outcome->is_ok;
+	log_unheard(outcome);
 	if (self->on_last_word != NULL)
 		self->on_last_word(self->last_word_context);
+}
+
+static void on_heartbeat(void *context, struct json_object *answer,
+			 const struct transport_outcome *outcome)
+{
+	(void)answer;
+	struct transport_tdp *self = context;
+	self->heartbeat = NULL;
+	log_unheard(outcome);
 }
 
 static void say_last_word(void *context)
@@ -368,15 +385,21 @@ static void transport_tdp_announce(struct transport *transport, const char *stat
 				   void (*on_done)(void *context), void *context)
 {
 	struct transport_tdp *self = self_of(transport);
+	(void)status; /* which one it is follows from what was said before */
 	if (on_done != NULL) {
 		self->on_last_word = on_done;
 		self->last_word_context = context;
 		self->last_word_due_ms = clock_monotonic_ms() + LAST_CALLS_MS;
 		wait_for_queues(self);
-	} else if (self->announcement == NULL) {
-		self->announcement =
-		    service_announce_start(&self->api, status, CALL_TIMEOUT_MS, on_announced, self);
+		return;
 	}
+	if (!self->is_started && self->announcement == NULL)
+		self->announcement = service_announce_start(&self->api, "STARTED", CALL_TIMEOUT_MS,
+							    on_announced, self);
+	/* The platform wants a first heartbeat at once. */
+	if (self->heartbeat == NULL)
+		self->heartbeat =
+		    service_announce_start(&self->api, NULL, CALL_TIMEOUT_MS, on_heartbeat, self);
 }
 
 static void transport_tdp_free(struct transport *transport)
@@ -384,6 +407,7 @@ static void transport_tdp_free(struct transport *transport)
 	struct transport_tdp *self = self_of(transport);
 	transport_tdp_receive_cancel(transport);
 	service_call_cancel(self->announcement);
+	service_call_cancel(self->heartbeat);
 	tdp_statuses_free(self->statuses);
 	tdp_receipts_free(self->deletes);
 	tdp_receipts_free(self->extensions);

@@ -378,3 +378,35 @@ int json_write_escaped(struct buf *out, const char *bytes, size_t size)
 	}
 	return buf_append(out, bytes + start, size - start);
 }
+
+/* The character at bytes, which are UTF-8, and its length. */
+static uint32_t decode(const unsigned char *bytes, size_t *length)
+{
+	size_t more = bytes[0] >= 0xF0 ? 3 : bytes[0] >= 0xE0 ? 2 : bytes[0] >= 0xC0 ? 1 : 0;
+	uint32_t code = more == 0 ? bytes[0] : bytes[0] & (0x3Fu >> more);
+
+	for (size_t i = 1; i <= more; i++)
+		code = code << 6 | (bytes[i] & 0x3F);
+	*length = more + 1;
+	return code;
+}
+
+void json_escape_beyond_ascii(struct buf *text)
+{
+	struct buf out = BUF_INIT(text->max);
+	size_t length;
+
+	for (size_t i = 0; i < text->size; i += length) {
+		uint32_t code = decode((const unsigned char *)text->data + i, &length);
+
+		if (code < 0x80)
+			buf_append_char(&out, (char)code);
+		else if (code < 0x10000)
+			buf_printf(&out, "\\u%04x", (unsigned)code);
+		else
+			buf_printf(&out, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (code >> 10)),
+				   (unsigned)(0xDC00 + (code & 0x3FF)));
+	}
+	buf_release(text);
+	*text = out;
+}

@@ -424,3 +424,13 @@ Test(json, escaped_pieces_make_a_json_string)
 	cr_assert_str_eq(buf_str(&out), "a\\\"\\\\/\\b\\f\\n\\r\\t\\u0000\\u001f\x7f é");
 	buf_release(&out);
 }
+
+Test(json, text_is_escaped_beyond_ascii)
+{
+	struct buf text = BUF_INIT(1000);
+
+	buf_append_str(&text, "{\"ü\":\"a\\n\u20ac\U0001F389\uffff\"}");
+	json_escape_beyond_ascii(&text);
+	cr_assert_str_eq(buf_str(&text), "{\"\\u00fc\":\"a\\n\\u20ac\\ud83c\\udf89\\uffff\"}");
+	buf_release(&text);
+}
