@@ -56,10 +56,10 @@ struct agent {
 	struct endpoint *announcing;
 	bool is_polling;
 	bool has_gathered; /* the next receive goes, however little room there is */
-	bool was_reached; /* the source has answered once */
-	uint64_t settled; /* since the start */
-	size_t resumed;   /* commands of an earlier life */
-	size_t keeps;     /* calls under way */
+	bool was_reached;  /* the source has answered once */
+	uint64_t settled;  /* since the start */
+	size_t resumed;    /* commands of an earlier life */
+	size_t keeps;      /* calls under way */
 	size_t announcements;
 	size_t ending; /* commands whose answer is not on disk yet */
 	struct loop_task poll;
@@ -124,8 +124,7 @@ static void stop_if_drained(struct agent *agent)
 /* Answers that wait count as well: a source that gives and does not take must not fill us. */
 static bool has_room(const struct agent *agent)
 {
-	return journal_has_room(agent->journal) &&
-	       answers_waiting(agent) < LIMIT_HELD_COMMANDS;
+	return journal_has_room(agent->journal) && answers_waiting(agent) < LIMIT_HELD_COMMANDS;
 }
 
 static void ask_for_transport(struct agent *agent);
@@ -527,8 +526,7 @@ static int agent_connect(struct agent *agent, enum settings_transport kind,
 		agent->transport = transport_tdp_new(agent->loop, agent->client, agent->source,
 						     agent->settings, &events, config, err);
 	else
-		agent->transport =
-		    transport_http_new(agent->client, agent->settings, &events, err);
+		agent->transport = transport_http_new(agent->client, agent->settings, &events, err);
 	if (agent->transport == NULL)
 		return ERR_SYSTEM;
 	source_set_address(agent->source, agent->transport->address);
@@ -557,8 +555,7 @@ static void on_transport(void *context, enum settings_transport kind, struct jso
 static void ask_for_transport(struct agent *agent)
 {
 	struct error err;
-	agent->question =
-	    transport_ask(agent->client, agent->settings, on_transport, agent, &err);
+	agent->question = transport_ask(agent->client, agent->settings, on_transport, agent, &err);
 	/* The settings' URL was checked when they were read: there is a question. */
 	agent->is_polling = agent->question != NULL;
 	if (agent->question != NULL)

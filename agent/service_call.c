@@ -77,7 +77,7 @@ static struct json_object *error_message(const struct http_response *response)
 	return NULL;
 }
 
-static bool is_unreachable(const char *code)
+bool service_is_unreachable(const char *code)
 {
 	static const char *const codes[] = {"ECONNREFUSED", "EHOSTUNREACH", "ETIMEDOUT",
 					    "ENOTFOUND"};
@@ -97,7 +97,7 @@ void transport_outcome_from_response(struct transport_outcome *outcome,
 	if (outcome->is_ok)
 		return;
 	if (status == 0) {
-		outcome->is_unreachable = is_unreachable(response->code);
+		outcome->is_unreachable = service_is_unreachable(response->code);
 		snprintf(outcome->reason, sizeof outcome->reason, "%s: %s", what,
 			 response->message);
 		return;
@@ -227,4 +227,11 @@ struct service_call *service_announce_start(struct service_api *api, const char 
 		json_set_text(body, "statusSetting", status);
 	return service_call_start(api, status != NULL ? "PUT" : "POST", path, NULL, body,
 				  timeout_ms, LIMIT_SERVICE_ANSWER_BYTES, on_answer, context);
+}
+
+const struct url *service_api_address(const struct service_api *api)
+{
+	bool is_tls = strcmp(api->url.scheme, "https") == 0;
+	const char *proxy = is_tls ? api->profile.https_proxy : api->profile.http_proxy;
+	return proxy == NULL ? &api->url : NULL;
 }

@@ -46,6 +46,12 @@ struct service_call *service_announce_start(struct service_api *api, const char 
 /* {agentId, agentVersion}: what every call of the agent's API says. */
 struct json_object *service_agent_json(const struct service_api *api);
 
+/* Where the service listens for us; NULL: a proxy does. */
+const struct url *service_api_address(const struct service_api *api);
+
+/* Does this code of http_response say that nobody listens at the address? */
+bool service_is_unreachable(const char *code);
+
 /* What the peer asks for with Retry-After; 0: nothing. */
 int64_t service_retry_after_ms(const struct http_response *response);
 

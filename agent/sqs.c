@@ -157,7 +157,9 @@ static void on_response(void *context, struct http_response *response)
 	struct json_object *answer = NULL;
 	struct error err;
 	call->exchange = NULL;
+	outcome.base.status = response->status;
 	if (response->status == 0) {
+		outcome.base.is_unreachable = service_is_unreachable(response->code);
 		snprintf(outcome.base.reason, sizeof outcome.base.reason, "%s: %.250s", call->what,
 			 response->message);
 	} else if (response->status != 200) {

@@ -1,6 +1,5 @@
 #include "agent/tdp_credentials.h"
 
-#include "agent/backoff.h"
 #include "agent/limits.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -31,8 +30,7 @@ struct tdp_credentials {
 	bool was_refused;    /* the renewal under way is because of a refusal */
 	struct service_call *call;
 	struct loop_timer *half_life;
-	struct loop_timer *retry;
-	struct backoff backoff;
+	struct endpoint *renewing;
 	struct wait_list waits;
 };
 
@@ -120,12 +118,10 @@ static void on_answer(void *context, struct json_object *answer,
 		snprintf(result.reason, sizeof result.reason, "agent/credentials: %s", err.message);
 	}
 	if (!result.is_ok) {
-		loop_timer_start(credentials->retry,
-				 backoff_fail(&credentials->backoff, result.is_refused,
-					      result.retry_after_ms, result.reason));
+		endpoint_failed(credentials->renewing, &result);
 		return;
 	}
-	backoff_succeed(&credentials->backoff);
+	endpoint_worked(credentials->renewing);
 	int64_t life = life_ms(answer);
 	int64_t half = life / 2 > SHORTEST_RENEWAL_MS ? life / 2 : SHORTEST_RENEWAL_MS;
 	credentials->generation++;
@@ -143,7 +139,7 @@ static void on_answer(void *context, struct json_object *answer,
 static void renew(struct tdp_credentials *credentials)
 {
 	static const char *const path[] = {"v1", "data-acquisition", "agent", "credentials", NULL};
-	if (credentials->call != NULL || loop_timer_is_running(credentials->retry))
+	if (credentials->call != NULL || endpoint_waits(credentials->renewing))
 		return;
 	loop_timer_stop(credentials->half_life);
 	credentials->call = service_call_start(
@@ -200,16 +196,17 @@ void tdp_credentials_accepted(struct tdp_credentials *credentials, uint64_t gene
 		credentials->is_replacement = false;
 }
 
-struct tdp_credentials *tdp_credentials_new(struct loop *loop, struct service_api *api,
+struct tdp_credentials *tdp_credentials_new(struct loop *loop, struct source *source,
+					    struct service_api *api,
 					    void (*on_reached)(void *context), void *context)
 {
 	struct tdp_credentials *credentials = mem_new(struct tdp_credentials);
 	credentials->api = api;
 	credentials->on_reached = on_reached;
 	credentials->context = context;
-	credentials->backoff.what = "renewing the credentials of the queues";
 	credentials->half_life = loop_timer_new(loop, on_time, credentials);
-	credentials->retry = loop_timer_new(loop, on_time, credentials);
+	credentials->renewing =
+	    endpoint_new(source, "renewing the credentials of the queues", on_time, credentials);
 	TAILQ_INIT(&credentials->waits);
 	return credentials;
 }
@@ -220,7 +217,7 @@ void tdp_credentials_free(struct tdp_credentials *credentials)
 		return;
 	service_call_cancel(credentials->call);
 	loop_timer_free(credentials->half_life);
-	loop_timer_free(credentials->retry);
+	endpoint_free(credentials->renewing);
 	sigv4_keys_release(&credentials->keys);
 	free(credentials);
 }

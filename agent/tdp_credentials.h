@@ -4,6 +4,7 @@
 #ifndef AGENT_TDP_CREDENTIALS_H
 #define AGENT_TDP_CREDENTIALS_H
 
+#include "agent/endpoint.h"
 #include "agent/loop.h"
 #include "agent/service_call.h"
 #include "agent/sigv4.h"
@@ -15,7 +16,8 @@
 struct tdp_credentials;
 
 /* Asks for nothing yet. api is borrowed. on_reached: the platform has answered well. */
-struct tdp_credentials *tdp_credentials_new(struct loop *loop, struct service_api *api,
+struct tdp_credentials *tdp_credentials_new(struct loop *loop, struct source *source,
+					    struct service_api *api,
 					    void (*on_reached)(void *context), void *context);
 /* Nobody may wait any more. */
 void tdp_credentials_free(struct tdp_credentials *credentials);

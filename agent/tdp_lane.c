@@ -30,9 +30,9 @@ int64_t tdp_pace_gather_ms(const struct tdp_pace *pace)
 static bool may_start(struct tdp_lane *lane)
 {
 	bool has_batch = lane->waiting >= SQS_BATCH_MAX;
-	size_t most = has_batch && lane->backoff.failures == 0 ? CALLS_AT_ONCE : 1;
+	size_t most = has_batch && !lane->is_failing ? CALLS_AT_ONCE : 1;
 	if (!lane->is_open || lane->waiting == 0 || lane->calls >= most ||
-	    loop_timer_is_running(lane->retry))
+	    (lane->endpoint != NULL && endpoint_waits(lane->endpoint)))
 		return false;
 	int64_t gather_ms = has_batch || lane->pace == NULL ? 0 : tdp_pace_gather_ms(lane->pace);
 	int64_t left_ms = lane->since_ms + gather_ms - clock_monotonic_ms();
@@ -83,14 +83,11 @@ void tdp_lane_took(struct tdp_lane *lane, size_t count)
 void tdp_lane_call_ended(struct tdp_lane *lane, const struct transport_outcome *outcome)
 {
 	lane->calls--;
-	if (lane->backoff.what == NULL)
-		lane->backoff.failures = outcome->is_ok ? 0 : 1;
-	else if (outcome->is_ok)
-		backoff_succeed(&lane->backoff);
-	else
-		loop_timer_start(lane->retry,
-				 backoff_fail(&lane->backoff, outcome->is_refused,
-					      outcome->retry_after_ms, outcome->reason));
+	lane->is_failing = !outcome->is_ok;
+	if (lane->endpoint != NULL && outcome->is_ok)
+		endpoint_worked(lane->endpoint);
+	else if (lane->endpoint != NULL)
+		endpoint_failed(lane->endpoint, outcome);
 	loop_defer(lane->loop, &lane->flush);
 }
 
@@ -100,18 +97,21 @@ bool tdp_lane_is_idle(const struct tdp_lane *lane)
 }
 
 void tdp_lane_init(struct tdp_lane *lane, struct loop *loop, const struct tdp_pace *pace,
-		   const char *what, bool (*start)(void *context), void *context)
+		   bool (*start)(void *context), void *context)
 {
-	*lane = (struct tdp_lane){
-	    .loop = loop, .pace = pace, .start = start, .context = context, .backoff.what = what};
+	*lane = (struct tdp_lane){.loop = loop, .pace = pace, .start = start, .context = context};
 	lane->flush = (struct loop_task){.run = flush, .context = lane};
 	lane->gather = loop_timer_new(loop, on_time, lane);
-	lane->retry = loop_timer_new(loop, on_time, lane);
+}
+
+void tdp_lane_set_source(struct tdp_lane *lane, struct source *source, const char *what)
+{
+	lane->endpoint = endpoint_new(source, what, on_time, lane);
 }
 
 void tdp_lane_release(struct tdp_lane *lane)
 {
 	loop_cancel(lane->loop, &lane->flush);
 	loop_timer_free(lane->gather);
-	loop_timer_free(lane->retry);
+	endpoint_free(lane->endpoint);
 }

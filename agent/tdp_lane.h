@@ -4,7 +4,7 @@
 #ifndef AGENT_TDP_LANE_H
 #define AGENT_TDP_LANE_H
 
-#include "agent/backoff.h"
+#include "agent/endpoint.h"
 #include "agent/loop.h"
 #include "agent/sqs.h"
 
@@ -36,15 +36,16 @@ struct tdp_lane {
 	int64_t since_ms; /* monotonic: how long something waits */
 	size_t calls;
 	bool is_open; /* there is a queue to send to */
-	struct backoff backoff;
+	bool is_failing;
+	struct endpoint *endpoint; /* NULL: the owner waits after a failure */
 	struct loop_task flush;
 	struct loop_timer *gather;
-	struct loop_timer *retry;
 };
 
-/* what (for the back-off's log lines) NULL: the owner has a back-off of its own. */
 void tdp_lane_init(struct tdp_lane *lane, struct loop *loop, const struct tdp_pace *pace,
-		   const char *what, bool (*start)(void *context), void *context);
+		   bool (*start)(void *context), void *context);
+/* From now on it waits after failures itself. what: for the log. */
+void tdp_lane_set_source(struct tdp_lane *lane, struct source *source, const char *what);
 void tdp_lane_release(struct tdp_lane *lane);
 void tdp_lane_open(struct tdp_lane *lane, bool is_open);
 void tdp_lane_add(struct tdp_lane *lane, size_t count);

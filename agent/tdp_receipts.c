@@ -37,7 +37,9 @@ struct tdp_receipts {
 	const char *queue_url; /* NULL: none yet */
 	int64_t seconds;       /* of an extension; 0: deletes */
 	void (*on_lost)(void *context, const char *receipt);
+	void (*on_extended)(void *context, const struct transport_outcome *outcome);
 	void *context;
+	struct transport_outcome extended; /* of the extensions since the last on_extended */
 	struct tdp_lane lane;
 	struct receipt_list waiting;
 	LIST_HEAD(, receipt_call) calls;
@@ -92,6 +94,31 @@ static bool read_failed(struct receipt_call *call, struct json_object *answer,
 	return call->owner->lane.waiting == waiting;
 }
 
+static void drop_waiting(struct tdp_receipts *owner)
+{
+	struct receipt *receipt = TAILQ_FIRST(&owner->waiting);
+	TAILQ_INIT(&owner->waiting);
+	for (struct receipt *next; receipt != NULL; receipt = next) {
+		next = TAILQ_NEXT(receipt, link);
+		receipt_free(receipt);
+	}
+	tdp_lane_took(&owner->lane, owner->lane.waiting);
+}
+
+/* Their owner tries again, with all that there are by then. */
+static void extension_ended(struct tdp_receipts *owner, const struct transport_outcome *outcome)
+{
+	if (!outcome->is_ok) {
+		owner->extended = *outcome;
+		drop_waiting(owner);
+	}
+	if (!tdp_receipts_is_idle(owner))
+		return;
+	struct transport_outcome result = owner->extended;
+	owner->extended = (struct transport_outcome){.is_ok = true};
+	owner->on_extended(owner->context, &result);
+}
+
 static void on_answer(void *context, struct json_object *answer, const struct sqs_outcome *outcome)
 {
 	struct receipt_call *call = context;
@@ -111,6 +138,8 @@ static void on_answer(void *context, struct json_object *answer, const struct sq
 	}
 	tdp_lane_call_ended(&owner->lane, &result);
 	free(call);
+	if (owner->on_extended != NULL)
+		extension_ended(owner, &result);
 }
 
 static bool start(void *context)
@@ -164,35 +193,36 @@ bool tdp_receipts_is_idle(const struct tdp_receipts *receipts)
 }
 
 static struct tdp_receipts *receipts_new(struct loop *loop, struct sqs *sqs,
-					 const struct tdp_pace *pace, const char *operation,
-					 const char *what)
+					 const struct tdp_pace *pace, const char *operation)
 {
 	struct tdp_receipts *receipts = mem_new(struct tdp_receipts);
 	receipts->sqs = sqs;
 	receipts->operation = operation;
 	TAILQ_INIT(&receipts->waiting);
 	LIST_INIT(&receipts->calls);
-	tdp_lane_init(&receipts->lane, loop, pace, what, start, receipts);
+	tdp_lane_init(&receipts->lane, loop, pace, start, receipts);
 	return receipts;
 }
 
-struct tdp_receipts *tdp_deletes_new(struct loop *loop, struct sqs *sqs,
+struct tdp_receipts *tdp_deletes_new(struct loop *loop, struct source *source, struct sqs *sqs,
 				     const struct tdp_pace *pace)
 {
-	return receipts_new(loop, sqs, pace, "DeleteMessageBatch",
-			    "deleting messages that were taken");
+	struct tdp_receipts *receipts = receipts_new(loop, sqs, pace, "DeleteMessageBatch");
+	tdp_lane_set_source(&receipts->lane, source, "deleting messages that were taken");
+	return receipts;
 }
 
-struct tdp_receipts *tdp_extensions_new(struct loop *loop, struct sqs *sqs,
-					const struct tdp_pace *pace, int64_t seconds,
-					void (*on_lost)(void *context, const char *receipt),
-					void *context)
+struct tdp_receipts *tdp_extensions_new(
+    struct loop *loop, struct sqs *sqs, int64_t seconds,
+    void (*on_lost)(void *context, const char *receipt),
+    void (*on_extended)(void *context, const struct transport_outcome *outcome), void *context)
 {
 	struct tdp_receipts *receipts =
-	    receipts_new(loop, sqs, pace, "ChangeMessageVisibilityBatch",
-			 "keeping messages from being delivered again");
+	    receipts_new(loop, sqs, NULL, "ChangeMessageVisibilityBatch");
 	receipts->seconds = seconds;
+	receipts->extended.is_ok = true;
 	receipts->on_lost = on_lost;
+	receipts->on_extended = on_extended;
 	receipts->context = context;
 	return receipts;
 }
@@ -214,11 +244,7 @@ void tdp_receipts_free(struct tdp_receipts *receipts)
 	if (receipts == NULL)
 		return;
 	free_calls(receipts);
-	struct receipt *receipt = TAILQ_FIRST(&receipts->waiting);
-	for (struct receipt *next; receipt != NULL; receipt = next) {
-		next = TAILQ_NEXT(receipt, link);
-		receipt_free(receipt);
-	}
+	drop_waiting(receipts);
 	tdp_lane_release(&receipts->lane);
 	free(receipts);
 }

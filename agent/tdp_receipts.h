@@ -8,13 +8,14 @@
 
 struct tdp_receipts;
 
-struct tdp_receipts *tdp_deletes_new(struct loop *loop, struct sqs *sqs,
+struct tdp_receipts *tdp_deletes_new(struct loop *loop, struct source *source, struct sqs *sqs,
 				     const struct tdp_pace *pace);
-/* on_lost: the queue does not know this receipt any more. */
-struct tdp_receipts *tdp_extensions_new(struct loop *loop, struct sqs *sqs,
-					const struct tdp_pace *pace, int64_t seconds,
-					void (*on_lost)(void *context, const char *receipt),
-					void *context);
+/* on_lost: the queue does not know this receipt any more. on_extended: all that were added
+ * since the last one have been, or those that were left are given up because of outcome. */
+struct tdp_receipts *tdp_extensions_new(
+    struct loop *loop, struct sqs *sqs, int64_t seconds,
+    void (*on_lost)(void *context, const char *receipt),
+    void (*on_extended)(void *context, const struct transport_outcome *outcome), void *context);
 void tdp_receipts_free(struct tdp_receipts *receipts);
 
 /* NULL: none, what comes waits. Borrowed. */

@@ -371,7 +371,7 @@ struct tdp_statuses *tdp_statuses_new(struct loop *loop, struct sqs *sqs,
 	statuses->context = context;
 	TAILQ_INIT(&statuses->waiting);
 	LIST_INIT(&statuses->calls);
-	tdp_lane_init(&statuses->lane, loop, pace, NULL, start, statuses);
+	tdp_lane_init(&statuses->lane, loop, pace, start, statuses);
 	return statuses;
 }
 

@@ -70,3 +70,8 @@ void transport_question_cancel(struct transport_question *question)
 	service_call_cancel(question->call);
 	question_free(question);
 }
+
+const struct url *transport_question_address(const struct transport_question *question)
+{
+	return service_api_address(&question->api);
+}

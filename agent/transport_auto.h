@@ -16,6 +16,8 @@ struct transport_question *transport_ask(
     void (*on_answer)(void *context, enum settings_transport kind, struct json_object *config,
 		      const struct transport_outcome *outcome),
     void *context, struct error *err);
+/* Where it is asked, for source_set_address. */
+const struct url *transport_question_address(const struct transport_question *question);
 void transport_question_cancel(struct transport_question *question);
 
 #endif

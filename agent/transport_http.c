@@ -342,12 +342,6 @@ static const struct transport_ops HTTP_OPS = {
     .free = transport_http_free,
 };
 
-static bool uses_proxy(const struct service_api *api)
-{
-	bool is_tls = strcmp(api->url.scheme, "https") == 0;
-	return (is_tls ? api->profile.https_proxy : api->profile.http_proxy) != NULL;
-}
-
 struct transport *transport_http_new(struct http_client *client, const struct settings *settings,
 				     const struct transport_events *events, struct error *err)
 {
@@ -367,7 +361,7 @@ struct transport *transport_http_new(struct http_client *client, const struct se
 	    .post_max_bytes = POST_MAX,
 	    .keep_interval_ms = LEASE_SECONDS * 1000 / 3,
 	    .profile = self->api.profile,
-	    .address = uses_proxy(&self->api) ? NULL : &self->api.url,
+	    .address = service_api_address(&self->api),
 	};
 	return &self->base;
 }

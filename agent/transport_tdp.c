@@ -1,3 +1,4 @@
+#include "agent/endpoint.h"
 #include "agent/limits.h"
 #include "agent/sqs.h"
 #include "agent/tdp_config.h"
@@ -39,6 +40,7 @@ struct receive_call {
 struct transport_tdp {
 	struct transport base;
 	struct loop *loop;
+	struct source *source;
 	struct service_api api;
 	const struct settings *settings;
 	struct transport_events events;
@@ -50,6 +52,7 @@ struct transport_tdp {
 	struct tdp_receipts *extensions;
 
 	struct tdp_config config; /* empty: to be asked for */
+	struct url queue_url;     /* of the source queue; without texts: not known */
 	struct service_call *config_call;
 
 	/* A receive of the agent: one call, or some at once while there is much to get. */
@@ -88,10 +91,25 @@ static bool has_config(const struct transport_tdp *self)
 	return self->config.source_queue != NULL;
 }
 
+/* Where it is worth while to knock: at the queue's host, which is not the platform's. */
+static void set_address(struct transport_tdp *self)
+{
+	struct error err;
+	url_release(&self->queue_url);
+	self->queue_url = (struct url){0};
+	if (service_api_address(&self->api) == NULL ||
+	    url_parse(self->config.source_queue, &self->queue_url, &err) != 0)
+		return; /* a proxy is in the way; the URL has been parsed before */
+	self->base.address = &self->queue_url;
+	source_set_address(self->source, self->base.address);
+}
+
 static void use_queues(struct transport_tdp *self)
 {
-	if (has_config(self))
+	if (has_config(self)) {
 		sqs_set_region(&self->sqs, self->config.region);
+		set_address(self);
+	}
 	tdp_receipts_set_queue(self->deletes, self->config.source_queue);
 	tdp_receipts_set_queue(self->extensions, self->config.source_queue);
 	tdp_statuses_set_queue(self->statuses, self->config.platform_queue);
@@ -321,8 +339,6 @@ static void transport_tdp_keep(struct transport *transport, const char *const *r
 			       size_t count)
 {
 	struct transport_tdp *self = self_of(transport);
-	if (!self->keeps || !tdp_receipts_is_idle(self->extensions))
-		return; /* the last ones wait still: the queue has trouble of its own */
 	for (size_t i = 0; i < count; i++)
 		tdp_receipts_add(self->extensions, receipts[i]);
 }
@@ -331,6 +347,12 @@ static void on_lost(void *context, const char *receipt)
 {
 	struct transport_tdp *self = context;
 	self->events.on_lost(self->events.context, receipt);
+}
+
+static void on_extended(void *context, const struct transport_outcome *outcome)
+{
+	struct transport_tdp *self = context;
+	self->events.on_kept(self->events.context, outcome);
 }
 
 /* Nothing depends on these, and polling tells the same trouble. */
@@ -348,8 +370,10 @@ static void on_announced(void *context, struct json_object *answer,
 	self->announcement = NULL;
 	self->is_started = outcome->is_ok;
 	log_unheard(outcome);
-	if (self->on_last_word != NULL)
-		self->on_last_word(self->last_word_context);
+	if (self->on_last_word == NULL)
+		return; /* its heartbeat tells how it went */
+	self->events.on_announced(self->events.context, outcome);
+	self->on_last_word(self->last_word_context);
 }
 
 static void on_heartbeat(void *context, struct json_object *answer,
@@ -359,6 +383,7 @@ static void on_heartbeat(void *context, struct json_object *answer,
 	struct transport_tdp *self = context;
 	self->heartbeat = NULL;
 	log_unheard(outcome);
+	self->events.on_announced(self->events.context, outcome);
 }
 
 static void say_last_word(void *context)
@@ -416,6 +441,7 @@ static void transport_tdp_free(struct transport *transport)
 	loop_timer_free(self->last_word);
 	sqs_release(&self->sqs);
 	tdp_config_release(&self->config);
+	url_release(&self->queue_url);
 	service_api_release(&self->api);
 	free(self);
 }
@@ -445,19 +471,20 @@ static void set_up_queues(struct transport_tdp *self)
 	const struct tdp_pace *deletes_pace = self->keeps ? &self->pace : NULL;
 	self->statuses = tdp_statuses_new(self->loop, &self->sqs, &self->pace,
 					  self->settings->agent_id, on_posted, self);
-	self->deletes = tdp_deletes_new(self->loop, &self->sqs, deletes_pace);
+	self->deletes = tdp_deletes_new(self->loop, self->source, &self->sqs, deletes_pace);
 	self->extensions =
-	    tdp_extensions_new(self->loop, &self->sqs, NULL, LEASE_SECONDS, on_lost, self);
+	    tdp_extensions_new(self->loop, &self->sqs, LEASE_SECONDS, on_lost, on_extended, self);
 }
 
 struct transport *transport_tdp_new(struct loop *loop, struct http_client *client,
-				    const struct settings *settings,
+				    struct source *source, const struct settings *settings,
 				    const struct transport_events *events,
 				    struct json_object *config, struct error *err)
 {
 	struct transport_tdp *self = mem_new(struct transport_tdp);
 	struct error why;
 	self->loop = loop;
+	self->source = source;
 	self->settings = settings;
 	self->events = *events;
 	self->keeps = settings->sqs_ack == SQS_ACK_DONE;
@@ -468,15 +495,11 @@ struct transport *transport_tdp_new(struct loop *loop, struct http_client *clien
 		return NULL;
 	}
 	self->pace = (struct tdp_pace){.in_flight = events->in_flight, .context = events->context};
-	self->credentials = tdp_credentials_new(loop, &self->api, on_reached, self);
+	self->credentials = tdp_credentials_new(loop, source, &self->api, on_reached, self);
 	sqs_init(&self->sqs, client, settings, self->credentials);
 	self->pause = loop_timer_new(loop, on_pause_over, self);
 	self->last_word = loop_timer_new(loop, wait_for_queues, self);
 	set_up_queues(self);
-	if (config != NULL && tdp_config_read(&self->config, config, &why) == 0)
-		use_queues(self);
-	else
-		log_debug("the queues are to be asked for");
 	self->base = (struct transport){
 	    .ops = &TDP_OPS,
 	    .name = "tdp",
@@ -488,6 +511,11 @@ struct transport *transport_tdp_new(struct loop *loop, struct http_client *clien
 	    .keep_interval_ms = self->keeps ? LEASE_SECONDS * 1000 / 3 : 0,
 	    .receive_worthwhile = receive_worthwhile(settings),
 	    .profile = self->sqs.profile,
+	    .address = service_api_address(&self->api),
 	};
+	if (config != NULL && tdp_config_read(&self->config, config, &why) == 0)
+		use_queues(self);
+	else
+		log_debug("the queues are to be asked for");
 	return &self->base;
 }

@@ -8,7 +8,7 @@ import pytest
 from support.raw_target import text
 from support.requestors import LEGACY, V2, timestamp
 from support.v2 import WithCryptography
-from tdp_plugin import KEY
+from support.tdp_site import KEY
 
 pytest_plugins = ["tdp_plugin"]
 
