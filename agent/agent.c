@@ -402,8 +402,7 @@ static void on_kept(void *context, const struct transport_outcome *outcome)
 static void on_expire(void *context)
 {
 	struct agent *agent = context;
-	if (agent->outbox != NULL)
-		outbox_expire(agent->outbox, agent->settings->result_retention_hours * 3600000);
+	outbox_expire(agent->outbox, agent->settings->result_retention_hours * 3600000);
 	loop_timer_start(agent->expire, EXPIRE_MS);
 }
 
@@ -493,9 +492,10 @@ static void agent_begin(struct agent *agent)
 		struct command *command = held->command;
 		if (command->is_stored)
 			tell_taken(agent, command);
-		if (command->is_ended && !command->is_unwritten)
+		if (command->is_ended && (!command->is_unwritten || command->is_rewritten))
 			outbox_push(agent->outbox, command);
 	}
+	on_expire(agent);
 	announce(agent, "STARTED");
 	loop_timer_start(agent->heartbeat, HEARTBEAT_MS);
 	if (agent->transport->keep_interval_ms > 0)
@@ -687,7 +687,6 @@ int agent_run(const struct settings *settings, struct error *err)
 			agent_begin(&agent);
 		poll_soon(&agent);
 		loop_timer_start(agent.sign_of_life, SIGN_OF_LIFE_MS);
-		on_expire(&agent);
 		loop_run(agent.loop);
 		if (agent.exit_code != 0)
 			rc = error_set(err, agent.exit_code, "stopped by a second signal");

@@ -45,10 +45,12 @@ static void count_failure(struct backoff *backoff, struct outage *outage)
 	outage->failures++;
 }
 
-/* One line a minute while it lasts. A new trouble is told at once, unless it is the next of a
- * series. */
-static bool may_log(const struct outage *outage)
+/* One line a minute while it lasts, one at all for a token that is refused. A new trouble is
+ * told at once, unless it is the next of a series. */
+static bool may_log(const struct outage *outage, bool is_refused)
 {
+	if (is_refused && outage->is_logged && outage->is_refusal)
+		return false;
 	int64_t interval_ms = outage->is_logged ? LOG_INTERVAL_MS : LOG_SERIES_MS;
 	return outage->last_logged_ms == 0 ||
 	       clock_monotonic_ms() - outage->last_logged_ms >= interval_ms;
@@ -65,9 +67,10 @@ int64_t backoff_fail(struct backoff *backoff, bool is_refused, int64_t retry_aft
 	/* Spread, so that not every agent comes back in the same instant. */
 	if (retry_after_ms > delay_ms)
 		delay_ms = draw(retry_after_ms, retry_after_ms + retry_after_ms / 10);
-	if (backoff->what != NULL && may_log(outage)) {
+	if (backoff->what != NULL && may_log(outage, is_refused)) {
 		outage->last_logged_ms = clock_monotonic_ms();
 		outage->is_logged = true;
+		outage->is_refusal = is_refused;
 		log_warn("%s fails: %s (%u in a row over %lld s; trying again in %lld ms)",
 			 backoff->what, reason, outage->failures,
 			 (long long)((outage->last_logged_ms - outage->started_ms) / 1000),

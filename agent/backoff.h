@@ -18,6 +18,7 @@ struct outage {
 	int64_t started_ms;     /* monotonic; of the first of them */
 	int64_t last_logged_ms; /* monotonic; 0: never */
 	bool is_logged;         /* this one, not only one before it */
+	bool is_refusal;        /* what was logged: it lasts until somebody does something */
 };
 
 /* Zeroed but for what: "polling for commands"; NULL: no log lines. */

@@ -2,6 +2,7 @@
 sends to a service is kept, with the time of each call."""
 
 import collections
+import contextlib
 import json
 import queue
 import socket
@@ -40,9 +41,23 @@ def no_answer(handler):
     handler.connection.shutdown(socket.SHUT_RDWR)
 
 
+def hang(handler):
+    """Nothing, until the peer gives up."""
+    handler.close_connection = True
+    handler.connection.recv(1)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body of an answer are two pieces
+
+    def setup(self):
+        super().setup()
+        self.server.fake.open.add(self.connection)
+
+    def finish(self):
+        self.server.fake.open.discard(self.connection)
+        super().finish()
 
     def log_message(self, *args):
         pass
@@ -82,14 +97,22 @@ class FakeService:
         self.upload_faults = []
         self.documents = {}  # path -> (status, content) of GET
         self.uploads = {}
+        self.open = set()  # connections
+        self.is_down = False  # hangs up on every call
+        self.speed = 1  # of the agent's clock
         self._commands = queue.Queue()
         self._news = threading.Condition()
         self.stopping = threading.Event()
-        self.server = _Server(("127.0.0.1", 0), _Handler)
-        self.server.fake = self
-        if context:
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.context = context
+        self.holder = None
+        self._listen(0)
         self.url = f"http{'s' if context else ''}://127.0.0.1:{self.server.server_port}"
+
+    def _listen(self, port):
+        self.server = _Server(("127.0.0.1", port), _Handler)
+        self.server.fake = self
+        if self.context:
+            self.server.socket = self.context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def settings(self, **more):
@@ -98,8 +121,32 @@ class FakeService:
 
     def close(self):
         self.stopping.set()
+        if self.holder:
+            self.holder.close()
+        else:
+            self.server.shutdown()
+            self.server.server_close()
+
+    def go_away(self):
+        """Nobody listens any more; the port is kept."""
         self.server.shutdown()
         self.server.server_close()
+        self.hold()
+        for connection in list(self.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def hold(self):
+        """Keeps the port without listening on it."""
+        self.holder = socket.socket()
+        self.holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.holder.bind(("127.0.0.1", self.server.server_port))
+
+    def come_back(self):
+        port = self.holder.getsockname()[1]
+        self.holder.close()
+        self.holder = None
+        self._listen(port)
 
     # -- the test's side ------------------------------------------------------------
 
@@ -157,7 +204,9 @@ class FakeService:
             faults = self._faults_of(handler.command, path)
             fault = faults.pop(0) if faults else None
             self._news.notify_all()
-        if fault:
+        if self.is_down:
+            no_answer(handler)
+        elif fault:
             fault(handler)
         elif path.endswith("/receive"):
             handler.reply(200, json.dumps({"commands": self._receive(body)}).encode())
@@ -184,10 +233,10 @@ class FakeService:
 
     def _receive(self, body):
         """One command at a time, as soon as there is one."""
-        deadline = time.monotonic() + min(body["waitSeconds"], 20)
+        deadline = time.monotonic() + min(body["waitSeconds"], 20) / self.speed
         while not self.stopping.is_set() and time.monotonic() < deadline:
             try:
-                command = self._commands.get(timeout=0.2)
+                command = self._commands.get(timeout=0.2 / self.speed)
             except queue.Empty:
                 continue
             return [{"receipt": "receipt-of-" + str(command.get("commandId")), "attempt": 1,
