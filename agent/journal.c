@@ -332,6 +332,11 @@ void journal_posted(struct journal *journal, const char *id)
 	struct posted *posted = mem_new(struct posted);
 	posted->id = mem_strdup(id);
 	posted->at_ms = clock_now_ms();
+	/* Each its own, so that the oldest can go one by one. */
+	if (posted->at_ms <= journal->last_posted_ms &&
+	    journal->last_posted_ms - posted->at_ms < LAZY_MS)
+		posted->at_ms = journal->last_posted_ms + 1;
+	journal->last_posted_ms = posted->at_ms;
 	STAILQ_INSERT_TAIL(&journal->posted, posted, link);
 	if (!loop_timer_is_running(journal->lazy) && !loop_timer_is_running(journal->retry))
 		loop_timer_start(journal->lazy, LAZY_MS);

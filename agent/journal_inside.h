@@ -51,6 +51,7 @@ struct journal {
 	struct loop_timer *retry;
 	struct loop_timer *tidy;
 	struct backoff trouble;
+	int64_t last_posted_ms;
 	uint64_t spooled_bytes;
 	uint64_t added_bytes;  /* since it was last looked whether there is room */
 	int64_t dropped_until; /* posted_at: earlier ones have no answers any more */

@@ -221,7 +221,8 @@ def test_the_oldest_posted_answers_go_first_when_the_journal_is_full(fake, fake_
         fake.wait_for(lambda: len(fake.updates) > before)
         return fake.updates[-1]
 
-    old, new = delivered_again(ids[0]), delivered_again(ids[-1])
+    by_age = [row[0] for row in journal.query("SELECT id FROM commands ORDER BY posted_at")]
+    old, new = delivered_again(by_age[0]), delivered_again(by_age[-1])
     assert old["status"] == "SUCCESS" and "no longer stored" in explanation(old["body"])["message"]
     assert new["body"]["body"] == "x" * size
     assert len(raw.requests(url)) == count
