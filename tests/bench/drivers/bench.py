@@ -2,16 +2,17 @@
 
 import argparse
 import json
-import platform
+import signal
 import subprocess
 import sys
 import time
 
-from drivers import cases_life, cases_service, cases_speed
+from drivers import cases_life, cases_service, cases_speed, document
 from drivers.figures import table
 from drivers.place import Place
 from drivers.processes import BUILD, ROOT, Failure
 
+REPORT = BUILD / "bench.json"
 CASES = [*cases_speed.CASES, *cases_life.CASES, *cases_service.CASES]
 
 
@@ -27,6 +28,9 @@ def parse():
                         help="commands of the long run (default: 20,000; the goal: 1,000,000)")
     parser.add_argument("--check", action="store_true",
                         help="exit 1 when a ratio is worse than twice its goal")
+    parser.add_argument("--markdown", action="store_true",
+                        help="measure nothing: renew the tables of docs/performance.md from the "
+                        "last run's build/bench.json")
     parser.add_argument("--list", action="store_true", help="name the cases")
     options = parser.parse_args()
     known = {case.name for case in CASES}
@@ -62,41 +66,67 @@ def measure(place, case):
     return figures
 
 
-def main():
-    options = parse()
-    if options.list:
-        for case in CASES:
-            print(f"{case.name:10} {case.title}")
-        return 0
-    chosen = [case for case in CASES if case.name in options.only or
-              (not options.only and (case.is_quick or not options.quick))]
-    build(chosen)
+def measure_all(place, chosen):
     results, failures = {}, []
-    place = Place(options)
-    try:
-        for case in chosen:
-            try:
-                results[case.name] = measure(place, case(place))
-            except Failure as failure:
-                failures.append(f"{case.name}: {failure}")
-                print(f"   FAILED: {failure}", flush=True)
-    finally:
-        place.close()
-    report = {"machine": platform.machine(), "quick": options.quick, "rounds": options.rounds,
-              "cases": {name: [figure.json() for figure in figures]
+    for case in chosen:
+        try:
+            results[case.name] = measure(place, case(place))
+        except Failure as failure:
+            failures.append(f"{case.name}: {failure}")
+            print(f"   FAILED: {failure}", flush=True)
+    return results, failures
+
+
+def write_report(options, machine, results, failures):
+    cases = {case.name: case for case in CASES}
+    report = {"machine": machine, "quick": options.quick, "failures": failures,
+              "cases": {name: {"title": cases[name].title, "together": cases[name].together,
+                               "figures": [figure.json() for figure in figures]}
                         for name, figures in results.items()}}
-    (BUILD / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
+    REPORT.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+def check(results):
+    """Only ratios, and only by twice their goal: the machine's speed changes by that much."""
     bad = [figure for figures in results.values() for figure in figures
            if figure.is_ratio and not figure.holds(slack=2.0)]
     for figure in bad:
         print(f"worse than twice its goal: {figure.name}")
+    return bad
+
+
+def main():
+    options = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops what it started, as Ctrl-C
+    if options.list:
+        for case in CASES:
+            print(f"{case.name:10} {case.title}{'' if case.is_quick else ' (not in --quick)'}")
+        return 0
+    if options.markdown:
+        print(f"written from {REPORT.name}: {document.refresh(REPORT)}")
+        return 0
+    started = time.monotonic()
+    chosen = [case for case in CASES if case.name in options.only or
+              (not options.only and (case.is_quick or not options.quick))]
+    build(chosen)
+    place = Place(options)
+    try:
+        machine = place.machine()
+        print("{cores} cores ({cpu}), Linux {kernel}, {filesystem}; a write of 4 KiB and its sync "
+              "take {sync_ms} ms".format(**machine))
+        results, failures = measure_all(place, chosen)
+    finally:
+        place.close()
+    write_report(options, machine, results, failures)
+    bad = check(results)
+    print(f"\n{time.monotonic() - started:.0f} s; figures: build/bench.json")
     return 1 if failures or (options.check and bad) else 0
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except Failure as failure:
-        sys.exit(f"scripts/bench: {failure}")
+    except Failure as failed:
+        sys.exit(f"scripts/bench: {failed}")
     except KeyboardInterrupt:
         sys.exit("scripts/bench: interrupted")

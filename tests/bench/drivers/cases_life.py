@@ -152,7 +152,7 @@ class Idle(Case):
 
     def round(self):
         place = self.place
-        seconds = self.count(60, 5)
+        seconds = self.count(60, 3)
         with relays.canned(place, url=place.nginx.url("1k"), key=place.key) as talker, \
                 relays.agent(place, talker.url) as process:
             talker.hear("poll", [process])
@@ -195,7 +195,7 @@ class Soak(Case):
         # The first commands fill what is kept: connections, handles, the journal's cache.
         warm = max(2000, self.commands // 20)
         seen["figures"] = self.relay(
-            relays.agent, window=64, warm=warm, count=self.commands,
+            relays.agent, window=256, warm=warm, count=self.commands,
             at_warm=lambda process: look(process, "before"), after=after,
             seconds=120 + self.commands // 500)
         return {"agent": seen}

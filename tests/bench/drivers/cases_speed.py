@@ -33,7 +33,7 @@ class Cpu(Case):
     title = "V2 of 1 KiB both ways, TLS to the service, batches of 10, up to 256 under way"
 
     def round(self):
-        count = self.count(20000, 3000)
+        count = self.count(20000, 2000)
         # 256 is MAX_IN_FLIGHT: to the agent the queue never runs dry.
         service = {"window": 256, "warm": 500, "count": count}
         return {"limit": relays.limit(self.place, self.place.nginx.url("1k"), 10, 500, count),
@@ -122,7 +122,7 @@ class Beside(Case):
         nginx = self.place.nginx
         service = {"window": 4, "batch": 10, "whole": 0, "warm": 50, "seconds": 300}
         out = {"alone": self.relay(relays.agent, count=self.count(2000, 500), **service)}
-        service["count"] = self.count(1500, 200)
+        service["count"] = self.count(1500, 120)
         for kind, size in self.LARGE_BODY.items():
             large = {"key": self.place.key if kind == "V2" else None, "large_bytes": size,
                      "large_post_url": nginx.url("1k"), "large_get_url": nginx.url("10m.json")}
@@ -205,14 +205,14 @@ class Size(Case):
 class Journal(Case):
     name = "journal"
     title = "the journal (JOURNAL_SYNC=full) and none (a build that can do without)"
-    quick_rounds = 3
+    quick_rounds = 2
     needs = (["BENCH=1", "build/bench/relay-agent"],)
 
     def round(self):
         def start(**settings):
             return lambda place, url: relays.agent(
                 place, url, program=BUILD / "bench/relay-agent", **settings)
-        service = {"window": 256, "warm": 500, "count": self.count(20000, 3000)}
+        service = {"window": 256, "warm": 500, "count": self.count(20000, 2000)}
         return {"none": self.relay(start(RELAY_BENCH_NO_JOURNAL=1), **service),
                 "normal": self.relay(start(JOURNAL_SYNC="normal"), **service),
                 "full": self.relay(start(), **service)}

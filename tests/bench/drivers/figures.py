@@ -11,7 +11,7 @@ class Figure:
     the machine is at the moment."""
 
     def __init__(self, name, unit, values, goal=None, is_ratio=False, best=False, note=""):
-        self.name, self.unit, self.note = name, unit, note
+        self.name, self.unit, self.note = name, unit, note  # the note stands in the documents
         self.values = [float(value) for value in values]
         self.goal, self.is_ratio, self.use_best = goal, is_ratio, best
 
@@ -59,7 +59,8 @@ class Figure:
         return {"name": self.name, "unit": self.unit, "best": self.best, "median": self.median,
                 "spread": round(self.spread, 4), "rounds": self.values, "goal": self.goal,
                 "is_ratio": self.is_ratio, "counts": self.counts, "holds": self.holds(),
-                "note": self.note}
+                "note": self.note, "is_checked": self.is_ratio and self.goal is not None,
+                "passes_check": self.holds(slack=2.0), "cells": cells(self)}
 
 
 def number(value):

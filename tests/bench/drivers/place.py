@@ -2,12 +2,17 @@
 
 import os
 import pathlib
+import platform
+import re
 import shutil
 import socket
+import statistics
+import subprocess
 import sys
 import tempfile
+import time
 
-from drivers.processes import BUILD, ROOT, Process, environment
+from drivers.processes import BUILD, ROOT, Process
 
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 from support.certificates import Identity  # noqa: E402 (the end-to-end tests' own)
@@ -139,6 +144,29 @@ class Place:
             raise
         self.made = 0
 
+    def machine(self):
+        """What this is measured on, in general words."""
+        cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+        memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())
+        filesystem = subprocess.run(["stat", "-f", "-c", "%T", self.folder], check=True,
+                                    capture_output=True, text=True).stdout.strip()
+        return {"cpu": cpu.group(1) if cpu else platform.machine(), "cores": os.cpu_count(),
+                "memory_gb": round(int(memory.group(1)) * 1024 / 1e9),
+                "kernel": ".".join(platform.release().split(".")[:2]),
+                "filesystem": filesystem, "sync_ms": self.sync_ms()}
+
+    def sync_ms(self):
+        """How long a write of 4 KiB and fdatasync take here: the journal does two of them for a
+        command that comes alone."""
+        times = []
+        with open(self.folder / "sync", "wb", buffering=0) as file:
+            for _ in range(50):
+                began = time.monotonic()
+                file.write(bytes(4096))
+                os.fdatasync(file.fileno())
+                times.append((time.monotonic() - began) * 1000)
+        return round(statistics.median(times), 3)
+
     def new_folder(self, name):
         self.made += 1
         folder = self.folder / f"{self.made}-{name}"
@@ -150,5 +178,3 @@ class Place:
             self.nginx.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-
-__all__ = ["KIB", "MIB", "Place", "environment"]

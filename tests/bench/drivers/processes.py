@@ -23,7 +23,7 @@ class Failure(Exception):
 
 def die_with_driver():
     """A driver that is killed takes what it started with it."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def environment(settings=None):
