@@ -10,23 +10,19 @@
  *   done {figures}      --count more have ended: no more commands are given
  *   drained             all that were given have ended
  *
- * On standard input: "watch PID" names the agent and lets the commands flow. At the end of
- * standard input it ends, so that it never outlives its driver. */
+ * On standard input: "watch PID" names the agent and lets the commands flow. */
 #include "base/json.h"
 #include "base/mem.h"
+#include "tests/bench/hub.h"
 #include "tests/bench/order.h"
 #include "tests/bench/say.h"
 #include "tests/bench/wire.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 enum {
-	EVENTS_MAX = 64,
 	WAITING_MAX = 64,
 	ANSWER_MAX = 64 * 1024 * 1024,
 	LARGE_KINDS = 2,
@@ -42,7 +38,7 @@ struct waiting {
 };
 
 struct calls {
-	size_t receives, empty_receives, posts, extends, uploads, others, connections;
+	size_t receives, empty_receives, posts, extends, uploads, others;
 	size_t upload_bytes, post_bytes;
 };
 
@@ -67,14 +63,12 @@ struct canned {
 	struct waiting waiting[WAITING_MAX];
 	size_t waiting_count;
 	struct buf answer;
-	int epoll, listener;
-	SSL_CTX *tls;
+	struct hub hub;
 };
 
 static void begin_measuring(struct canned *canned)
 {
-	size_t connections = canned->calls.connections;
-	canned->calls = (struct calls){.connections = connections};
+	canned->calls = (struct calls){0};
 	canned->took_count = 0;
 	canned->large_ended = 0;
 	canned->began_us = now_us();
@@ -83,8 +77,9 @@ static void begin_measuring(struct canned *canned)
 	say("warm", NULL);
 }
 
-static struct json_object *calls_json(const struct calls *calls)
+static struct json_object *calls_json(const struct canned *canned)
 {
+	const struct calls *calls = &canned->calls;
 	struct json_object *out = json_new_object();
 	json_set_int64(out, "receive", (int64_t)calls->receives);
 	json_set_int64(out, "empty", (int64_t)calls->empty_receives);
@@ -92,7 +87,7 @@ static struct json_object *calls_json(const struct calls *calls)
 	json_set_int64(out, "extend", (int64_t)calls->extends);
 	json_set_int64(out, "upload", (int64_t)calls->uploads);
 	json_set_int64(out, "other", (int64_t)calls->others);
-	json_set_int64(out, "connections", (int64_t)calls->connections);
+	json_set_int64(out, "connections", (int64_t)canned->hub.connections);
 	json_set_int64(out, "upload_bytes", (int64_t)calls->upload_bytes);
 	json_set_int64(out, "status_bytes", (int64_t)calls->post_bytes);
 	return out;
@@ -109,7 +104,7 @@ static void end_measuring(struct canned *canned)
 	json_set_int64(out, "large", (int64_t)canned->large_ended);
 	json_set_int64(out, "not_success", (int64_t)canned->not_success);
 	json_set_int64(out, "unknown", (int64_t)canned->unknown);
-	json_set(out, "calls", calls_json(&canned->calls));
+	json_set(out, "calls", calls_json(canned));
 	json_set(out, "latency_us", percentiles(canned->took_us, canned->took_count));
 	canned->is_done = true;
 	say("done", out);
@@ -165,8 +160,6 @@ static void give_nothing(struct canned *canned, struct wire *wire)
 	wire_put_message(wire, "HTTP/1.1 200 OK", NOTHING, sizeof NOTHING - 1);
 }
 
-static void flush(struct canned *canned, struct wire *wire);
-
 static void give_to_waiting(struct canned *canned)
 {
 	while (canned->waiting_count > 0) {
@@ -176,7 +169,7 @@ static void give_to_waiting(struct canned *canned)
 		canned->waiting_count--;
 		memmove(&canned->waiting[0], &canned->waiting[1],
 			canned->waiting_count * sizeof first);
-		flush(canned, first.wire);
+		hub_flush(&canned->hub, first.wire);
 	}
 }
 
@@ -279,8 +272,9 @@ static void on_status(struct canned *canned, struct wire *wire)
 	wire_put_message(wire, "HTTP/1.1 200 OK", canned->answer.data, canned->answer.size);
 }
 
-static void on_message(struct canned *canned, struct wire *wire)
+static void on_message(void *context, struct wire *wire)
 {
+	struct canned *canned = context;
 	static const char RECEIVE[] = "POST /v1/agents/bench-agent/commands/receive ";
 	static const char STATUS[] = "POST /v1/agents/bench-agent/commands/status ";
 	static const char EXTEND[] = "POST /v1/agents/bench-agent/commands/extend ";
@@ -302,49 +296,16 @@ static void on_message(struct canned *canned, struct wire *wire)
 	}
 }
 
-/* -- connections ---------------------------------------------------------------------- */
+/* -- the driver and the clock --------------------------------------------------------- */
 
-static void drop(struct canned *canned, struct wire *wire)
+static void on_drop(void *context, struct wire *wire)
 {
-	forget_waiting(canned, wire);
-	wire_free(wire);
+	forget_waiting(context, wire);
 }
 
-static void flush(struct canned *canned, struct wire *wire)
+static void on_word(void *context, const char *line)
 {
-	if (wire_flush(wire) != 0)
-		drop(canned, wire);
-}
-
-static void on_ready(struct canned *canned, struct wire *wire)
-{
-	if (wire_turn(wire) != 0) {
-		drop(canned, wire);
-		return;
-	}
-	while (wire_has_message(wire)) {
-		on_message(canned, wire);
-		wire_next(wire);
-	}
-	flush(canned, wire);
-}
-
-static void accept_all(struct canned *canned)
-{
-	int socket;
-	while ((socket = accept4(canned->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		canned->calls.connections++;
-		wire_new(canned->epoll, socket, canned->tls, true);
-	}
-}
-
-static void on_word(struct canned *canned)
-{
-	char line[64];
-	ssize_t count = read(STDIN_FILENO, line, sizeof line - 1);
-	if (count <= 0)
-		exit(0);
-	line[count] = '\0';
+	struct canned *canned = context;
 	if (strncmp(line, "watch ", 6) != 0)
 		die("the only word is watch PID");
 	canned->pid = (int)strtol(line + 6, NULL, 10);
@@ -356,49 +317,27 @@ static void on_word(struct canned *canned)
 		begin_measuring(canned);
 }
 
-/* Receives that have waited their time; how long until the next one has, in milliseconds. */
-static int end_waiting(struct canned *canned)
+/* Ends receives that have waited their time; tells when the next one has. */
+static int on_turn(void *context)
 {
+	struct canned *canned = context;
+	give_to_waiting(canned);
 	int64_t now = now_us();
 	while (canned->waiting_count > 0 && canned->waiting[0].until_us <= now) {
 		struct wire *wire = canned->waiting[0].wire;
 		forget_waiting(canned, wire);
 		give_nothing(canned, wire);
-		flush(canned, wire);
+		hub_flush(&canned->hub, wire);
 	}
 	if (canned->waiting_count == 0)
 		return -1;
 	return (int)((canned->waiting[0].until_us - now) / 1000) + 1;
 }
 
-static void watch(const struct canned *canned, int fd, void *mark)
-{
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = mark};
-	if (epoll_ctl(canned->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
-		die("cannot watch a descriptor: %s", strerror(errno));
-}
-
-static void run(struct canned *canned)
-{
-	struct epoll_event events[EVENTS_MAX];
-	for (;;) {
-		int count = epoll_wait(canned->epoll, events, EVENTS_MAX, end_waiting(canned));
-		for (int i = 0; i < count; i++) {
-			if (events[i].data.ptr == &canned->listener)
-				accept_all(canned);
-			else if (events[i].data.ptr == &canned->pid)
-				on_word(canned);
-			else
-				on_ready(canned, events[i].data.ptr);
-		}
-		give_to_waiting(canned);
-	}
-}
-
-static void make_orders(struct canned *canned, int port)
+static void make_orders(struct canned *canned)
 {
 	char base_url[64];
-	snprintf(base_url, sizeof base_url, "https://127.0.0.1:%d", port);
+	snprintf(base_url, sizeof base_url, "https://127.0.0.1:%d", canned->hub.port);
 	canned->order.base_url = base_url;
 	order_make(&canned->order);
 	for (size_t i = 0; canned->large_bytes > 0 && i < LARGE_KINDS; i++) {
@@ -431,20 +370,20 @@ int main(int argc, char **argv)
 	    {"large-post-url", &canned.large_post_url, NULL, false},
 	    {"large-get-url", &canned.large_get_url, NULL, false},
 	};
-	int port;
 	options_read(argc, argv, options, sizeof options / sizeof options[0]);
 	size_t numbers = canned.warm + canned.count + 2 * canned.window;
 	canned.born_us = mem_calloc(numbers, sizeof canned.born_us[0]);
 	canned.took_us = mem_calloc(numbers, sizeof canned.took_us[0]);
 	canned.has_ended = mem_calloc(numbers, sizeof canned.has_ended[0]);
-	canned.tls = wire_tls_server(certificate, key);
-	canned.epoll = epoll_create1(EPOLL_CLOEXEC);
-	canned.listener = wire_listen(&port);
-	make_orders(&canned, port);
-	watch(&canned, canned.listener, &canned.listener);
-	watch(&canned, STDIN_FILENO, &canned.pid);
+	canned.hub = (struct hub){.on_message = on_message,
+				  .on_drop = on_drop,
+				  .on_word = on_word,
+				  .on_turn = on_turn,
+				  .context = &canned};
+	hub_open(&canned.hub, certificate, key);
+	make_orders(&canned);
 	struct json_object *where = json_new_object();
-	json_set_int64(where, "port", port);
+	json_set_int64(where, "port", canned.hub.port);
 	say("port", where);
-	run(&canned);
+	hub_run(&canned.hub);
 }

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from drivers import relays
 from drivers.cases_speed import Case
-from drivers.figures import Figure, by_round, per_second, ratios
+from drivers.figures import Figure, by_round, per_second, ratio
 from drivers.place import KIB, body
 from drivers.processes import BUILD, Failure, Process, Talker, environment
 
@@ -249,19 +249,15 @@ class Real(Case):
                 "agent": self.once(lambda url, token: relays.agent(place, url, AUTH_TOKEN=token))}
 
     def figures(self, rounds):
-        speed = {who: by_round(rounds, who, per_second) for who in rounds[0]}
-        cpu = {who: by_round(rounds, who, lambda seen: seen["cpu_us"] / seen["commands"])
-               for who in rounds[0]}
+        floor, agent = (Figure(f"{who}: commands, from exec", "/s",
+                               by_round(rounds, who, per_second)) for who in rounds[0])
+        cpu = [Figure(f"{who}: CPU per command, start included", "µs",
+                      by_round(rounds, who, lambda seen: seen["cpu_us"] / seen["commands"]))
+               for who in rounds[0]]
         service = by_round(rounds, "agent", lambda seen: seen["service_us"] / seen["commands"])
-        return [
-            Figure("floor: commands, from exec", "/s", speed["floor"]),
-            Figure("agent: commands, from exec", "/s", speed["agent"]),
-            Figure("agent / floor, commands per second, command-service", "",
-                   ratios(speed["agent"], speed["floor"])),
-            Figure("floor: CPU per command, start included", "µs", cpu["floor"]),
-            Figure("agent: CPU per command, start included", "µs", cpu["agent"]),
-            Figure("command-service: CPU per command relayed", "µs", service),
-        ]
+        return [floor, agent,
+                ratio("agent / floor, commands per second, command-service", agent, floor), *cpu,
+                Figure("command-service: CPU per command relayed", "µs", service)]
 
 
 CASES = [Real, Store, Search]

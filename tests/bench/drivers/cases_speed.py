@@ -1,7 +1,7 @@
 """Cases: processor time, throughput, latency, calls, and what size and waiting cost."""
 
 from drivers import relays
-from drivers.figures import Figure, by_round, per_command, per_second, ratios
+from drivers.figures import Figure, by_round, per_command, per_second, ratio
 from drivers.place import KIB
 from drivers.processes import BUILD
 
@@ -41,20 +41,20 @@ class Cpu(Case):
                 "agent": self.relay(relays.agent, **service)}
 
     def figures(self, rounds):
-        cpu = {who: by_round(rounds, who, per_command("cpu_us")) for who in rounds[0]}
-        speed = {who: by_round(rounds, who, per_second) for who in rounds[0]}
+        def cpu(name, who):
+            return Figure(name, "µs", by_round(rounds, who, per_command("cpu_us")))
+
+        def speed(name, who, **goal):
+            return Figure(name, "/s", by_round(rounds, who, per_second), **goal)
+        floor, agent = (cpu(f"{who}: CPU per command", who) for who in ("floor", "agent"))
+        floor_speed = speed("floor: commands", "floor")
+        agent_speed = speed("agent: commands (best round)", "agent", goal=("least", 8000),
+                            best=True)
         return [
-            Figure("limit: CPU per GET", "µs", cpu["limit"]),
-            Figure("floor: CPU per command", "µs", cpu["floor"]),
-            Figure("agent: CPU per command", "µs", cpu["agent"]),
-            Figure("agent / floor, CPU", "", ratios(cpu["agent"], cpu["floor"]), ("most", 1.4),
-                   is_ratio=True),
-            Figure("limit: GETs", "/s", speed["limit"]),
-            Figure("floor: commands", "/s", speed["floor"]),
-            Figure("agent: commands (best round)", "/s", speed["agent"], ("least", 8000),
-                   best=True),
-            Figure("agent / floor, commands per second", "",
-                   ratios(speed["agent"], speed["floor"]), ("least", 0.7), is_ratio=True),
+            cpu("limit: CPU per GET", "limit"), floor, agent,
+            ratio("agent / floor, CPU", agent, floor, ("most", 1.4)),
+            speed("limit: GETs", "limit"), floor_speed, agent_speed,
+            ratio("agent / floor, commands per second", agent_speed, floor_speed, ("least", 0.7)),
         ]
 
 
@@ -122,7 +122,7 @@ class Beside(Case):
         nginx = self.place.nginx
         service = {"window": 4, "batch": 10, "whole": 0, "warm": 50, "seconds": 300}
         out = {"alone": self.relay(relays.agent, count=self.count(2000, 500), **service)}
-        service["count"] = self.count(1500, 120)
+        service["count"] = self.count(600, 120)
         for kind, size in self.LARGE_BODY.items():
             large = {"key": self.place.key if kind == "V2" else None, "large_bytes": size,
                      "large_post_url": nginx.url("1k"), "large_get_url": nginx.url("10m.json")}
@@ -161,12 +161,11 @@ class Waiting(Case):
                 for waiting, warm in ((50, 200), (5000, 3000))}
 
     def figures(self, rounds):
-        few = by_round(rounds, "50", per_command("cpu_us"))
-        many = by_round(rounds, "5000", per_command("cpu_us"))
+        few, many = (Figure(f"CPU per finished command, {name} wait", "µs",
+                            by_round(rounds, key, per_command("cpu_us")))
+                     for key, name in (("50", "50"), ("5000", "5,000")))
         return [
-            Figure("CPU per finished command, 50 wait", "µs", few),
-            Figure("CPU per finished command, 5,000 wait", "µs", many),
-            Figure("5,000 / 50, CPU", "", ratios(many, few), ("most", 1.3), is_ratio=True),
+            few, many, ratio("5,000 / 50, CPU", many, few, ("most", 1.3)),
             Figure("finished, 50 wait", "/s", by_round(rounds, "50", per_second)),
             Figure("finished, 5,000 wait", "/s", by_round(rounds, "5000", per_second)),
         ]
@@ -191,14 +190,19 @@ class Size(Case):
         return out
 
     def figures(self, rounds):
-        figures = []
+        def further(who):
+            """From the smallest to 100 KiB, which still goes in one piece."""
+            small, large = (by_round(rounds, f"{who} {size}", per_command("cpu_us"))
+                            for size in (KIB, 100 * KIB))
+            return [(b - a) / 99 for a, b in zip(small, large)]
+        figures = [Figure("floor: CPU for each further KiB both ways", "µs", further("floor")),
+                   Figure("agent: CPU for each further KiB both ways", "µs", further("agent"))]
         for size, *_ in self.SIZES:
-            floor = by_round(rounds, f"floor {size}", per_command("cpu_us"))
-            agent = by_round(rounds, f"agent {size}", per_command("cpu_us"))
             name = f"{size // KIB:,} KiB both ways"
-            figures += [Figure(f"floor: CPU per command, {name}", "µs", floor),
-                        Figure(f"agent: CPU per command, {name}", "µs", agent),
-                        Figure(f"agent / floor, CPU, {name}", "", ratios(agent, floor))]
+            floor, agent = (Figure(f"{who}: CPU per command, {name}", "µs",
+                                   by_round(rounds, f"{who} {size}", per_command("cpu_us")))
+                            for who in ("floor", "agent"))
+            figures += [floor, agent, ratio(f"agent / floor, CPU, {name}", agent, floor)]
         return figures
 
 
@@ -218,14 +222,13 @@ class Journal(Case):
                 "full": self.relay(start(), **service)}
 
     def figures(self, rounds):
-        speed = {who: by_round(rounds, who, per_second) for who in rounds[0]}
-        cpu = {who: by_round(rounds, who, per_command("cpu_us")) for who in rounds[0]}
-        return [
-            *(Figure(f"commands, journal {who}", "/s", speed[who]) for who in speed),
-            *(Figure(f"CPU per command, journal {who}", "µs", cpu[who]) for who in cpu),
-            Figure("full / none, commands per second", "", ratios(speed["full"], speed["none"]),
-                   ("least", 0.7), is_ratio=True),
-        ]
+        speed = {who: Figure(f"commands, journal {who}", "/s", by_round(rounds, who, per_second))
+                 for who in rounds[0]}
+        cpu = [Figure(f"CPU per command, journal {who}", "µs",
+                      by_round(rounds, who, per_command("cpu_us"))) for who in rounds[0]]
+        return [*speed.values(), *cpu,
+                ratio("full / none, commands per second", speed["full"], speed["none"],
+                      ("least", 0.7))]
 
 
 CASES = [Cpu, Latency, Calls, Beside, Waiting, Size, Journal]

@@ -11,6 +11,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = ROOT / "build"
+LOOK_SECONDS = 0.25  # how often a wait looks around
 PATIENCE = 120  # seconds that anything may take before it counts as stuck
 
 PR_SET_PDEATHSIG = 1
@@ -91,7 +92,14 @@ class Process:
         return [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """(connections, others) that it has open."""
+        kinds = []
+        for name in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                kinds.append(os.readlink(f"/proc/{self.pid}/fd/{name}").startswith("socket:"))
+            except FileNotFoundError:
+                pass  # closed meanwhile
+        return sum(kinds), len(kinds) - sum(kinds)
 
     def cpu_seconds(self):
         """Processor time of all its threads, to the nanosecond: the clock that
@@ -117,11 +125,13 @@ class Talker(Process):
         self.popen.stdin.write(line.encode() + b"\n")
         self.popen.stdin.flush()
 
-    def _line(self, deadline, others):
+    def _line(self, deadline, others, meanwhile):
         while b"\n" not in self.pending:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.popen.stdout], [], [], min(left, 0.5))[0]:
+            left = max(0, deadline - time.monotonic())
+            if not select.select([self.popen.stdout], [], [], min(left, LOOK_SECONDS))[0]:
                 self._check(deadline, others)
+                if meanwhile:
+                    meanwhile(*others)
                 continue
             chunk = os.read(self.popen.stdout.fileno(), 65536)
             if not chunk:
@@ -139,10 +149,11 @@ class Talker(Process):
             said = "".join(process.said() for process in others)
             raise Failure(f"{self.command[0]} says nothing. {said}")
 
-    def hear(self, word, others=(), seconds=PATIENCE):
-        """Waits for that line; its value. The others must not end meanwhile."""
+    def hear(self, word, others=(), seconds=PATIENCE, meanwhile=None):
+        """Waits for that line; its value. The others must not end meanwhile; meanwhile(*others)
+        is called a few times a second."""
         deadline = time.monotonic() + seconds
         while True:
-            first, _, rest = self._line(deadline, others).partition(" ")
+            first, _, rest = self._line(deadline, others, meanwhile).partition(" ")
             if first == word:
                 return json.loads(rest) if rest else None

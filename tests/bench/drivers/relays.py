@@ -61,10 +61,11 @@ def check(figures, who):
                       f"{figures['unknown']} statuses were for nothing that was given")
 
 
-def relayed(place, start, seconds=PATIENCE, before=None, at_warm=None, after=None, **service):
+def relayed(place, start, seconds=PATIENCE, before=None, at_warm=None, meanwhile=None, after=None,
+            **service):
     """Runs so many commands through what start(place, url) starts; the service's figures.
-    before(process) looks at it when it is idle, at_warm(process) when measuring begins and
-    after(process, service, figures) when it has ended."""
+    before(process) looks at it when it is idle, at_warm(process) when measuring begins,
+    meanwhile(process) a few times a second, after(process, service, figures) at the end."""
     with canned(place, **service) as talker, start(place, talker.url) as process:
         talker.hear("poll", [process])
         if before:
@@ -73,7 +74,7 @@ def relayed(place, start, seconds=PATIENCE, before=None, at_warm=None, after=Non
         if at_warm:
             talker.hear("warm", [process], seconds)
             at_warm(process)
-        figures = talker.hear("done", [process], seconds)
+        figures = talker.hear("done", [process], seconds, meanwhile)
         check(figures, process.command[0])
         if after:
             after(process, talker, figures)
