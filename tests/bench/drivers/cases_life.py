@@ -174,6 +174,7 @@ class Idle(Case):
 
 class Soak(Case):
     name = "soak"
+    is_quick = False
     title = "what many commands leave behind (--soak says how many)"
     rounds, quick_rounds = 1, 1
 

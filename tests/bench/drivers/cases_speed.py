@@ -151,7 +151,7 @@ class Beside(Case):
 class Waiting(Case):
     name = "waiting"
     title = "50 and 5,000 commands wait on a target that answers 2,000 a second"
-    rounds, quick_rounds = 5, 2
+    rounds, quick_rounds = 5, 1
 
     def round(self):
         count = self.count(6000, 2000)
