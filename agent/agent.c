@@ -658,6 +658,7 @@ static void resume(void *context, const struct journal_row *row)
 	command->receipt = row->receipt != NULL ? mem_strdup(row->receipt) : NULL;
 	command->attempt = row->attempt;
 	command->received_at_ms = row->received_at_ms;
+	command->journal_seq = row->seq;
 	command->is_stored = true;
 	command->is_interrupted = row->state == COMMAND_EXECUTING || row->attempt > 1;
 	held_add(agent, command);

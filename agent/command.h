@@ -50,13 +50,14 @@ struct command {
 	struct answer answer;
 
 	/* The journal's (journal.c). */
-	char *text;         /* the command's JSON until it is stored */
-	bool is_stored;     /* has a row */
-	bool is_unwritten;  /* waits to be written */
-	bool is_rewritten;  /* … for the second time: nobody waits for it */
-	bool is_ended;      /* the relay has handed it out */
-	bool is_unloaded;   /* the answer's JSON is only in the journal */
-	size_t answer_size; /* of that JSON */
+	char *text;          /* the command's JSON until it is stored */
+	int64_t journal_seq; /* its row, while that is written to */
+	bool is_stored;      /* has a row */
+	bool is_unwritten;   /* waits to be written */
+	bool is_rewritten;   /* … for the second time: nobody waits for it */
+	bool is_ended;       /* the relay has handed it out */
+	bool is_unloaded;    /* the answer's JSON is only in the journal */
+	size_t answer_size;  /* of that JSON */
 	int64_t received_at_ms;
 	TAILQ_ENTRY(command) journal_link;
 

@@ -28,13 +28,13 @@ const char *const journal_statement_texts[STATEMENTS] = {
     [INSERT] = "INSERT OR REPLACE INTO commands (id, state, command, receipt, attempt, upload_url,"
 	       " expires_at, received_at, status, ended_at, answer, answer_file, answer_size)"
 	       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-    [UPDATE_EXECUTING] = "UPDATE commands SET state = ?2 WHERE id = ?1",
+    [UPDATE_EXECUTING] = "UPDATE commands SET state = ?2 WHERE seq = ?1",
     [UPDATE_DONE] =
 	"UPDATE commands SET state = ?2, command = NULL, receipt = ?4, attempt = ?5,"
 	" status = ?9, ended_at = ?10, answer = ?11, answer_file = ?12, answer_size = ?13"
-	" WHERE id = ?1",
+	" WHERE seq = ?1",
     [UPDATE_POSTED] = "UPDATE commands SET state = 4, posted_at = ?2 WHERE id = ?1",
-    [SELECT_ONE] = "SELECT status, ended_at, answer, answer_file, state, answer_size FROM commands"
+    [SELECT_ONE] = "SELECT status, ended_at, answer, answer_file, seq, answer_size FROM commands"
 		   " WHERE id = ?1 AND state >= 3",
 };
 
@@ -145,7 +145,10 @@ static int write_command(struct journal *journal, struct command *command, struc
 	if (command->is_stored)
 		which = state == STORED_DONE ? UPDATE_DONE : UPDATE_EXECUTING;
 	sqlite3_stmt *statement = journal->statements[which];
-	bind_text(statement, 1, command->id);
+	if (which == INSERT)
+		bind_text(statement, 1, command->id);
+	else
+		sqlite3_bind_int64(statement, 1, command->journal_seq);
 	sqlite3_bind_int(statement, 2, (int)state);
 	if (which != UPDATE_EXECUTING) {
 		bind_text(statement, 4, command->receipt);
@@ -162,7 +165,11 @@ static int write_command(struct journal *journal, struct command *command, struc
 		sqlite3_clear_bindings(statement);
 		return err->code;
 	}
-	return run(journal, which, err);
+	if (run(journal, which, err) != 0)
+		return ERR_SYSTEM;
+	if (which == INSERT)
+		command->journal_seq = sqlite3_last_insert_rowid(journal->db);
+	return 0;
 }
 
 static int write_posted(struct journal *journal, struct error *err)
@@ -296,7 +303,7 @@ static void flush(void *context)
 static void flush_at_turn_end(struct journal *journal)
 {
 	if (!loop_timer_is_running(journal->retry))
-		loop_defer(journal->loop, &journal->flush);
+		loop_defer_gathering(journal->loop, &journal->flush);
 }
 
 static void write_later(struct journal *journal, struct command *command)

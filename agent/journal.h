@@ -76,6 +76,7 @@ const char *journal_answers_folder(const struct journal *journal);
 /* One command that has not ended for the source, as it was left. */
 struct journal_row {
 	enum command_state state; /* RECEIVED, EXECUTING or DONE */
+	int64_t seq;
 	const char *id;
 	const char *text; /* the command's JSON; NULL when DONE */
 	size_t text_size;

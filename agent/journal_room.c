@@ -66,8 +66,9 @@ static int change_rows(struct journal *journal, const char *verb, const char *wh
 
 /* The posted rows whose answer is still there, the oldest first; those before dropped_until
  * have none any more and need not be looked through again. */
-#define DROPPABLE \
-	"state = 4 AND posted_at >= %lld AND (answer IS NOT NULL OR answer_file IS NOT NULL)"
+#define DROPPABLE                                                                                \
+	"posted_at IS NOT NULL AND posted_at >= %lld AND (answer IS NOT NULL OR answer_file IS " \
+	"NOT NULL)"
 
 /* Up to when the oldest of those rows hold so many bytes together; -1: there are none. */
 static int64_t posted_until(struct journal *journal, const char *rows, uint64_t bytes)
@@ -110,9 +111,10 @@ static bool drop_answers(struct journal *journal, uint64_t bytes)
 static bool has_many_rows(struct journal *journal)
 {
 	int64_t enough = journal->settings->journal_max_mb * 1000 * 1000 / 2 / ROW_BYTES;
-	char *sql = mem_printf("SELECT count(*) FROM (SELECT 1 FROM commands WHERE state = 4"
-			       " LIMIT %lld)",
-			       (long long)enough);
+	char *sql =
+	    mem_printf("SELECT count(*) FROM (SELECT 1 FROM commands WHERE posted_at IS NOT NULL"
+		       " LIMIT %lld)",
+		       (long long)enough);
 	bool is_enough = journal_query_number(journal->db, sql) >= enough;
 	free(sql);
 	return is_enough;
@@ -122,7 +124,8 @@ static bool has_many_rows(struct journal *journal)
  * late is a second delivery, and is not run again unasked either. */
 static bool drop_rows(struct journal *journal, uint64_t bytes)
 {
-	int64_t until = has_many_rows(journal) ? posted_until(journal, "state = 4", bytes) : -1;
+	int64_t until =
+	    has_many_rows(journal) ? posted_until(journal, "posted_at IS NOT NULL", bytes) : -1;
 	if (until < 0)
 		return false;
 	if (!journal->forgets_early)
@@ -131,8 +134,8 @@ static bool drop_rows(struct journal *journal, uint64_t bytes)
 			 (long long)journal->settings->journal_max_mb,
 			 (long long)journal->settings->dedupe_hours);
 	journal->forgets_early = true;
-	return change_rows(journal, "DELETE FROM commands", "state = 4 AND posted_at <= ?1",
-			   until) > 0;
+	return change_rows(journal, "DELETE FROM commands",
+			   "posted_at IS NOT NULL AND posted_at <= ?1", until) > 0;
 }
 
 void journal_make_room(struct journal *journal)
@@ -165,7 +168,7 @@ void journal_drop_old(struct journal *journal)
 {
 	int64_t now_ms = clock_now_ms();
 	const struct settings *settings = journal->settings;
-	change_rows(journal, "DELETE FROM commands", "state = 4 AND posted_at < ?1",
+	change_rows(journal, "DELETE FROM commands", "posted_at < ?1",
 		    now_ms - settings->dedupe_hours * 3600000);
 	journal_make_room(journal);
 }

@@ -10,7 +10,7 @@
 /* Read by on_row_of: the columns must stand in this order. */
 #define ROW_COLUMNS                                                                           \
 	"id, state, command, receipt, attempt, upload_url, expires_at, received_at, status, " \
-	"ended_at, answer_size"
+	"ended_at, answer_size, seq"
 
 static enum command_state state_of_stored(int state)
 {
@@ -24,9 +24,9 @@ static int walk(sqlite3 *db, void (*on_row)(void *context, const struct journal_
 {
 	sqlite3_stmt *statement = NULL;
 	int rc;
-	if (sqlite3_prepare_v2(db,
-			       "SELECT " ROW_COLUMNS " FROM commands WHERE state < 4 ORDER BY seq",
-			       -1, &statement, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(
+		db, "SELECT " ROW_COLUMNS " FROM commands WHERE posted_at IS NULL ORDER BY seq", -1,
+		&statement, NULL) != SQLITE_OK)
 		return journal_fail(db, err, "reading what waits");
 	while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
 		struct journal_row row = {
@@ -42,6 +42,7 @@ static int walk(sqlite3 *db, void (*on_row)(void *context, const struct journal_
 		    .status = (enum answer_status)sqlite3_column_int(statement, 8),
 		    .ended_at_ms = sqlite3_column_int64(statement, 9),
 		    .answer_size = (size_t)sqlite3_column_int64(statement, 10),
+		    .seq = sqlite3_column_int64(statement, 11),
 		};
 		on_row(context, &row);
 	}

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <curl/curl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -33,7 +34,9 @@ struct loop {
 	void (*on_signal)(void *context, int signal_number);
 	void *signal_context;
 	CURLM *multi;
-	TAILQ_HEAD(, loop_task) tasks;
+	TAILQ_HEAD(task_list, loop_task) tasks;
+	struct task_list gathering;
+	uint64_t gathering_since_ns;
 };
 
 /* Hands finished transfers to their owners; true when there were any. */
@@ -55,20 +58,38 @@ static bool complete_transfers(struct loop *loop)
 	return any;
 }
 
-static bool run_tasks(struct loop *loop)
+static bool run_tasks(struct task_list *tasks)
 {
 	bool any = false;
-	for (struct loop_task *task; (task = TAILQ_FIRST(&loop->tasks)) != NULL; any = true) {
-		TAILQ_REMOVE(&loop->tasks, task, link);
+	for (struct loop_task *task; (task = TAILQ_FIRST(tasks)) != NULL; any = true) {
+		TAILQ_REMOVE(tasks, task, link);
 		task->is_queued = false;
+		task->is_gathering = false;
 		task->run(task->context);
 	}
 	return any;
 }
 
+/* Will the next wait end at once? */
+static bool has_events(struct loop *loop)
+{
+	struct pollfd backend = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
+	return poll(&backend, 1, 0) > 0;
+}
+
+static bool run_gathering_tasks(struct loop *loop)
+{
+	if (TAILQ_EMPTY(&loop->gathering))
+		return false;
+	if (uv_hrtime() - loop->gathering_since_ns < LOOP_GATHER_MS * 1000000ULL &&
+	    has_events(loop))
+		return false;
+	return run_tasks(&loop->gathering);
+}
+
 static void end_turn(struct loop *loop)
 {
-	while (complete_transfers(loop) || run_tasks(loop))
+	while (complete_transfers(loop) || run_tasks(&loop->tasks) || run_gathering_tasks(loop))
 		;
 }
 
@@ -169,6 +190,7 @@ struct loop *loop_new(struct error *err)
 {
 	struct loop *loop = mem_new(struct loop);
 	TAILQ_INIT(&loop->tasks);
+	TAILQ_INIT(&loop->gathering);
 	int rc = uv_loop_init(&loop->uv);
 	if (rc != 0) {
 		error_set(err, ERR_SYSTEM, "cannot start the event loop: %s", uv_strerror(rc));
@@ -209,7 +231,7 @@ void loop_free(struct loop *loop)
 {
 	if (loop == NULL)
 		return;
-	assert(TAILQ_EMPTY(&loop->tasks));
+	assert(TAILQ_EMPTY(&loop->tasks) && TAILQ_EMPTY(&loop->gathering));
 	/* curl first: closing its connections takes its sockets out of libuv. */
 	if (loop->multi != NULL)
 		curl_multi_cleanup(loop->multi);
@@ -290,8 +312,23 @@ void loop_cancel(struct loop *loop, struct loop_task *task)
 {
 	if (!task->is_queued)
 		return;
+	if (task->is_gathering)
+		TAILQ_REMOVE(&loop->gathering, task, link);
+	else
+		TAILQ_REMOVE(&loop->tasks, task, link);
 	task->is_queued = false;
-	TAILQ_REMOVE(&loop->tasks, task, link);
+	task->is_gathering = false;
+}
+
+void loop_defer_gathering(struct loop *loop, struct loop_task *task)
+{
+	if (task->is_queued)
+		return;
+	if (TAILQ_EMPTY(&loop->gathering))
+		loop->gathering_since_ns = uv_hrtime();
+	task->is_queued = true;
+	task->is_gathering = true;
+	TAILQ_INSERT_TAIL(&loop->gathering, task, link);
 }
 
 static const int STOP_SIGNALS[SIGNALS] = {SIGTERM, SIGINT};

@@ -41,10 +41,16 @@ struct loop_task {
 	void (*run)(void *context);
 	void *context;
 	bool is_queued;
+	bool is_gathering;
 	TAILQ_ENTRY(loop_task) link;
 };
 void loop_defer(struct loop *loop, struct loop_task *task);
 void loop_cancel(struct loop *loop, struct loop_task *task);
+/* For work that is cheaper the more of it comes together (a transaction): as loop_defer, but
+ * while further events wait to be looked at the task waits for their turns too, for
+ * LOOP_GATHER_MS at most. When nothing else is going on it runs at the end of this turn. */
+enum { LOOP_GATHER_MS = 2 };
+void loop_defer_gathering(struct loop *loop, struct loop_task *task);
 
 /* A SIGTERM or SIGINT that comes before loop_on_stop_signal waits for it. */
 void loop_block_stop_signals(void);
