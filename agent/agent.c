@@ -221,8 +221,11 @@ static void take(struct agent *agent, struct command *command,
 		return;
 	/* Who had it before may have made the request. */
 	command->is_interrupted |= delivery->attempt > 1;
-	command->text = mem_strdup(json_object_to_json_string_ext(
-	    delivery->command, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	command->text =
+	    delivery->text.text != NULL
+		? mem_strndup(delivery->text.text, delivery->text.size)
+		: mem_strdup(json_object_to_json_string_ext(
+		      delivery->command, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	kill_point("after-receive");
 	relay_take(agent->relay, command, problems);
 	journal_write(agent->journal, command);

@@ -81,8 +81,8 @@ static void add_header(struct json_object *by_name, const char *name, const char
 	}
 }
 
-/* [{"name": value}, …] in order of arrival. */
-static struct json_object *headers_json(const struct http_response *response)
+/* The values by name, in order of arrival. */
+static struct json_object *headers_by_name(const struct http_response *response)
 {
 	struct json_object *by_name = json_new_object(); /* json-c keeps the order */
 	void *position = NULL;
@@ -93,38 +93,45 @@ static struct json_object *headers_json(const struct http_response *response)
 		str_lower(lower);
 		bool is_stale = response->is_decoded && (strcmp(lower, "content-encoding") == 0 ||
 							 strcmp(lower, "content-length") == 0);
-		struct json_object *text = header_text(lower);
-		if (!is_stale)
+		if (!is_stale && str_is_utf8(lower, strlen(lower))) {
+			add_header(by_name, lower, value);
+		} else if (!is_stale) {
+			struct json_object *text = header_text(lower);
 			add_header(by_name, json_object_get_string(text), value);
-		json_object_put(text);
+			json_object_put(text);
+		}
 		free(lower);
 	}
-	struct json_object *list = json_new_array();
-	json_object_object_foreach(by_name, key, member)
+	return by_name;
+}
+
+/* [{"name": value}, …] */
+static void write_headers(struct buf *out, const struct http_response *response)
+{
+	struct json_object *by_name = headers_by_name(response);
+	bool is_first = true;
+	buf_append_char(out, '[');
+	json_object_object_foreach(by_name, name, value)
 	{
-		struct json_object *item = json_new_object();
-		json_set(item, key, json_object_get(member));
-		json_append(list, item);
+		buf_append_str(out, is_first ? "{\"" : ",{\"");
+		json_write_escaped(out, name, strlen(name));
+		buf_append_str(out, "\":");
+		json_write(out, value);
+		buf_append_char(out, '}');
+		is_first = false;
 	}
+	buf_append_char(out, ']');
 	json_object_put(by_name);
-	return list;
 }
 
 /* What stands behind the body's text: its closing quote and the other members. */
 static void write_rest(struct answer_build *build, const struct http_response *response)
 {
-	struct json_object *rest = json_new_object();
-	if (!build->is_text)
-		json_set_text(rest, "bodyEncoding", "base64");
-	json_set_int64(rest, "statusCode", response->status);
-	json_set(rest, "headers", headers_json(response));
-	struct buf text = BUF_INIT(PIECE_MAX_BYTES);
-	json_write(&text, rest);
-	json_object_put(rest);
-	/* One object of the two: without the opening brace of the second. */
-	buf_append_str(&build->rest, "\",");
-	buf_append(&build->rest, buf_str(&text) + 1, text.size - 1);
-	buf_release(&text);
+	struct buf *out = &build->rest;
+	buf_append_str(out, build->is_text ? "\"," : "\",\"bodyEncoding\":\"base64\",");
+	buf_printf(out, "\"statusCode\":%d,\"headers\":", response->status);
+	write_headers(out, response);
+	buf_append_char(out, '}');
 }
 
 /* What was gathered in plain goes on to the answer. */

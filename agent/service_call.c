@@ -20,6 +20,7 @@ struct service_call {
 	char *what; /* "POST https://host/path" */
 	struct buf body;
 	bool wipes_answer;
+	const struct buf *answer; /* within the callback */
 	service_on_answer *on_answer;
 	void *context;
 };
@@ -135,10 +136,11 @@ static void on_response(void *context, struct http_response *response)
 		snprintf(outcome.reason, sizeof outcome.reason,
 			 "%s: the answer is not what the API says: %s", call->what, err.message);
 	}
-	if (call->wipes_answer)
-		buf_wipe(response->body);
+	call->answer = response->body;
 	call->on_answer(call->context, answer, &outcome);
 	json_object_put(answer);
+	if (call->wipes_answer)
+		buf_wipe(response->body);
 	service_call_free(call);
 }
 
@@ -151,48 +153,74 @@ static void renew_request_id(struct service_api *api)
 	}
 }
 
-struct service_call *service_call_start(struct service_api *api, const char *method,
-					const char *const *segments, const char *const *parameters,
-					struct json_object *body, int64_t timeout_ms,
-					size_t max_answer_bytes, service_on_answer *on_answer,
-					void *context)
+/* For messages: without parameters, which may be long. */
+static char *describe(const struct service_api *api, const char *method,
+		      const char *const *segments)
+{
+	struct url url;
+	struct error err;
+	char *bare = url_build(&api->url, segments, NULL);
+	char *what = NULL;
+	if (url_parse(bare, &url, &err) == 0) {
+		char *shown = url_for_log(&url);
+		what = mem_printf("%s %s", method, shown);
+		free(shown);
+		url_release(&url);
+	}
+	free(bare);
+	return what != NULL ? what : mem_strdup(method);
+}
+
+static struct service_call *start(struct service_api *api, const char *method,
+				  const char *const *segments, const char *const *parameters,
+				  struct buf *body, int64_t timeout_ms, size_t max_answer_bytes,
+				  service_on_answer *on_answer, void *context)
 {
 	struct service_call *call = mem_new(struct service_call);
 	call->on_answer = on_answer;
 	call->context = context;
 	call->url = url_build(&api->url, segments, parameters);
-	struct url url;
-	struct error err;
-	/* For messages: without parameters, which may be long. */
-	char *bare = url_build(&api->url, segments, NULL);
-	if (url_parse(bare, &url, &err) == 0) {
-		char *shown = url_for_log(&url);
-		call->what = mem_printf("%s %s", method, shown);
-		free(shown);
-		url_release(&url);
-	} else {
-		call->what = mem_strdup(method);
-	}
-	free(bare);
-	buf_init(&call->body, SIZE_MAX / 2);
-	if (body != NULL)
-		json_write(&call->body, body);
+	call->what = describe(api, method, segments);
+	call->body = *body;
+	*body = BUF_INIT(0);
 	struct http_request request = {
 	    .profile = &api->profile,
 	    .method = method,
 	    .url = call->url,
 	    .headers = &api->headers,
-	    .body_kind = body != NULL ? HTTP_BODY_BYTES : HTTP_BODY_NONE,
+	    .body_kind = call->body.size > 0 ? HTTP_BODY_BYTES : HTTP_BODY_NONE,
 	    .body = call->body.data,
 	    .body_size = call->body.size,
 	    .timeout_ms = timeout_ms,
 	    .decode = true,
 	    .max_response_bytes = max_answer_bytes,
 	};
-	json_object_put(body);
 	renew_request_id(api);
 	call->exchange = http_start(api->client, &request, on_response, call);
 	return call;
+}
+
+struct service_call *service_call_start(struct service_api *api, const char *method,
+					const char *const *segments, const char *const *parameters,
+					struct json_object *body, int64_t timeout_ms,
+					size_t max_answer_bytes, service_on_answer *on_answer,
+					void *context)
+{
+	struct buf text = BUF_INIT(SIZE_MAX / 2);
+	if (body != NULL)
+		json_write(&text, body);
+	json_object_put(body);
+	return start(api, method, segments, parameters, &text, timeout_ms, max_answer_bytes,
+		     on_answer, context);
+}
+
+struct service_call *service_call_start_text(struct service_api *api, const char *method,
+					     const char *const *segments, struct buf *body,
+					     int64_t timeout_ms, size_t max_answer_bytes,
+					     service_on_answer *on_answer, void *context)
+{
+	return start(api, method, segments, NULL, body, timeout_ms, max_answer_bytes, on_answer,
+		     context);
 }
 
 void service_call_cancel(struct service_call *call)
@@ -234,4 +262,9 @@ const struct url *service_api_address(const struct service_api *api)
 	bool is_tls = strcmp(api->url.scheme, "https") == 0;
 	const char *proxy = is_tls ? api->profile.https_proxy : api->profile.http_proxy;
 	return proxy == NULL ? &api->url : NULL;
+}
+
+struct json_span service_call_text(const struct service_call *call)
+{
+	return (struct json_span){buf_str(call->answer), call->answer->size};
 }

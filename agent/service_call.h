@@ -35,7 +35,14 @@ struct service_call *service_call_start(struct service_api *api, const char *met
 					struct json_object *body, int64_t timeout_ms,
 					size_t max_answer_bytes, service_on_answer *on_answer,
 					void *context);
+/* The same with the body's JSON as text (taken: body is empty then). */
+struct service_call *service_call_start_text(struct service_api *api, const char *method,
+					     const char *const *segments, struct buf *body,
+					     int64_t timeout_ms, size_t max_answer_bytes,
+					     service_on_answer *on_answer, void *context);
 void service_call_cancel(struct service_call *call);
+/* The text behind the answer; within its callback. */
+struct json_span service_call_text(const struct service_call *call);
 /* The answer holds secrets: its text is wiped after it was read. */
 void service_call_wipe_answer(struct service_call *call);
 

@@ -8,6 +8,7 @@
 #include "agent/http.h"
 #include "agent/settings.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/url.h"
 
 #include <json-c/json.h>
@@ -29,8 +30,9 @@ struct transport_outcome {
 /* One delivered command; borrowed. */
 struct transport_delivery {
 	struct json_object *command;
-	const char *receipt; /* NULL: the source has none */
-	int attempt;         /* from 1 */
+	struct json_span text; /* of its JSON, as it came; text NULL: not at hand */
+	const char *receipt;   /* NULL: the source has none */
+	int attempt;           /* from 1 */
 };
 
 enum post_result {

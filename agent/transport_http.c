@@ -18,6 +18,7 @@ enum {
 	POST_TIMEOUT_MS = 60000,
 	LAST_WORD_TIMEOUT_MS = 150, /* "stopped" must not hold up a stop */
 	SLACK_MS = 15000,           /* that a long poll may take beyond its own time */
+	UPDATE_OVERHEAD = 160,      /* of a status in a post, beside its ids and its answer */
 	EMBEDDED_MAX = 1024 * 1024,
 	POST_MAX = 7 * 1024 * 1024, /* of the service's 8 MB */
 };
@@ -47,10 +48,10 @@ static struct transport_http *self_of(struct transport *transport)
 	return (struct transport_http *)transport;
 }
 
-static void deliver(struct transport_http *self, struct json_object *command)
+static void deliver(struct transport_http *self, struct json_object *command, struct json_span text)
 {
 	struct error err;
-	struct transport_delivery delivery = {.command = command, .attempt = 1};
+	struct transport_delivery delivery = {.command = command, .text = text, .attempt = 1};
 	int64_t attempt;
 	/* Both are the service's own additions; a service without them can still be used. */
 	if (json_get_text(command, "receipt", &delivery.receipt, &err) != 0)
@@ -60,11 +61,26 @@ static void deliver(struct transport_http *self, struct json_object *command)
 	self->events.on_delivery(self->events.context, &delivery);
 }
 
+/* The commands of a receive, each with its own text, so that nobody has to write it anew. */
+static void deliver_all(struct transport_http *self, struct json_object *commands,
+			struct json_span text)
+{
+	struct json_span spans[LIMIT_RECEIVE_COMMANDS];
+	size_t count = json_object_array_length(commands);
+	bool has_spans = json_element_spans(text.text, text.size, "commands", spans,
+					    LIMIT_RECEIVE_COMMANDS) == count &&
+			 count <= LIMIT_RECEIVE_COMMANDS;
+	for (size_t i = 0; i < count; i++)
+		deliver(self, json_object_array_get_idx(commands, i),
+			has_spans ? spans[i] : (struct json_span){0});
+}
+
 static void on_receive_answer(void *context, struct json_object *answer,
 			      const struct transport_outcome *outcome)
 {
 	struct transport_http *self = context;
 	struct transport_outcome result = *outcome;
+	struct service_call *call = self->receive;
 	self->receive = NULL;
 	struct json_object *commands = json_member(answer, "commands");
 	if (result.is_ok && !json_object_is_type(commands, json_type_array)) {
@@ -72,11 +88,10 @@ static void on_receive_answer(void *context, struct json_object *answer,
 		snprintf(result.reason, sizeof result.reason,
 			 "the answer to a receive holds no `commands`");
 	}
-	if (result.is_ok)
+	if (result.is_ok) {
 		self->events.on_reached(self->events.context);
-	size_t count = result.is_ok ? json_object_array_length(commands) : 0;
-	for (size_t i = 0; i < count; i++)
-		deliver(self, json_object_array_get_idx(commands, i));
+		deliver_all(self, commands, service_call_text(call));
+	}
 	self->events.on_received(self->events.context, &result);
 }
 
@@ -118,8 +133,8 @@ static void call_free(struct http_call *call)
 	free(call);
 }
 
-/* body NULL: the answer is left out. */
-static struct json_object *update_json(const struct transport_post *post, struct json_object *body)
+/* Appends one status: its short members by json-c, the answer as the text that it is. */
+static void append_update(struct buf *out, const struct transport_post *post)
 {
 	char created_at[CLOCK_TEXT_SIZE];
 	const struct answer *answer = post->answer;
@@ -130,11 +145,17 @@ static struct json_object *update_json(const struct transport_post *post, struct
 	json_set_text(update, "status", answer_status_name(answer->status));
 	if (post->is_referenced)
 		json_set_text(update, "responseBodyDelivery", "referenced");
-	else if (body != NULL)
-		json_set(update, "body", body);
 	clock_format(answer->ended_at_ms, created_at);
 	json_set_text(update, "createdAt", created_at);
-	return update;
+	json_write(out, update);
+	json_object_put(update);
+	if (post->is_referenced)
+		return;
+	const struct buf *json = spool_memory(&answer->json);
+	buf_truncate(out, out->size - 1); /* the closing brace */
+	buf_append_str(out, ",\"body\":");
+	buf_append(out, json->data, json->size);
+	buf_append_char(out, '}');
 }
 
 /* One result of the service's list: "accepted", "duplicate" or "conflict". */
@@ -157,18 +178,21 @@ static void read_result(struct transport_post *post, struct json_object *item)
 	}
 }
 
-/* Which of the posts an item of the results is about. */
-static struct transport_post *post_of(const struct http_call *call, struct json_object *item)
+/* Which of the posts an item of the results is about: they come in the order in which they
+ * were sent, or by name where a service answers otherwise. */
+static struct transport_post *post_of(const struct http_call *call, size_t index,
+				      struct json_object *item)
 {
 	const char *id;
 	struct error err;
-	if (json_get_text(item, "commandId", &id, &err) != 0)
-		return NULL;
+	if (json_get_text(item, "commandId", &id, &err) != 0 ||
+	    strcmp(call->posts[index]->command_id, id) == 0)
+		return call->posts[index];
 	for (size_t i = 0; i < call->post_count; i++) {
 		if (strcmp(call->posts[i]->command_id, id) == 0)
 			return call->posts[i];
 	}
-	return NULL;
+	return call->posts[index];
 }
 
 static void on_post_answer(void *context, struct json_object *answer,
@@ -186,33 +210,20 @@ static void on_post_answer(void *context, struct json_object *answer,
 	}
 	for (size_t i = 0; result.is_ok && i < call->post_count; i++) {
 		struct json_object *item = json_object_array_get_idx(results, i);
-		/* In order, as they were sent; by name where a service answers otherwise. */
-		struct transport_post *named = post_of(call, item);
-		read_result(named != NULL ? named : call->posts[i], item);
+		read_result(post_of(call, i, item), item);
 	}
 	self->events.on_posted(self->events.context, call->posts, call->post_count, &result);
 	call_free(call);
 }
 
+/* Closely: what escaping adds to an id is left out, and there is room for it. */
 static size_t transport_http_message_size(struct transport *transport,
 					  const struct transport_post *post, size_t body_size)
 {
 	(void)transport;
-	struct buf text = BUF_INIT(SIZE_MAX / 2);
-	struct json_object *update = update_json(post, NULL);
-	json_write(&text, update);
-	json_object_put(update);
-	size_t size = text.size + (post->is_referenced ? 0 : strlen("\"body\":,") + body_size);
-	buf_release(&text);
-	return size;
-}
-
-static struct json_object *body_json(const struct transport_post *post)
-{
-	if (post->is_referenced)
-		return NULL;
-	const struct buf *json = spool_memory(&post->answer->json);
-	return json_new_raw(json->data, json->size);
+	return UPDATE_OVERHEAD + strlen(post->command_id) +
+	       (post->receipt != NULL ? strlen(post->receipt) : 0) +
+	       (post->is_referenced ? 0 : body_size);
 }
 
 static void transport_http_post(struct transport *transport, struct transport_post **posts,
@@ -221,16 +232,19 @@ static void transport_http_post(struct transport *transport, struct transport_po
 	struct transport_http *self = self_of(transport);
 	const char *const path[] = {"v1",       "agents", self->settings->agent_id,
 				    "commands", "status", NULL};
-	struct json_object *updates = json_new_array();
-	for (size_t i = 0; i < count; i++)
-		json_append(updates, update_json(posts[i], body_json(posts[i])));
-	struct json_object *body = json_new_object();
-	json_set(body, "updates", updates);
+	struct buf body = BUF_INIT(SIZE_MAX / 2);
+	buf_append_str(&body, "{\"updates\":[");
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			buf_append_char(&body, ',');
+		append_update(&body, posts[i]);
+	}
+	buf_append_str(&body, "]}");
 	struct http_call *call = call_new(self);
 	call->posts = posts;
 	call->post_count = count;
-	call->call = service_call_start(&self->api, "POST", path, NULL, body, POST_TIMEOUT_MS,
-					LIMIT_SERVICE_ANSWER_BYTES, on_post_answer, call);
+	call->call = service_call_start_text(&self->api, "POST", path, &body, POST_TIMEOUT_MS,
+					     LIMIT_SERVICE_ANSWER_BYTES, on_post_answer, call);
 }
 
 /* The lease says it: a delivery is forgotten when its answer has come. */

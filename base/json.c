@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include "base/json_build.h"
 #include "base/json_scan.h"
 #include "base/mem.h"
 
@@ -14,120 +15,22 @@ int json_check(const char *text, size_t size, struct error *err)
 	return json_scan(text, size, NULL, err);
 }
 
-/* A number at the very end of the text is complete for json-c only once it sees a NUL. */
-static int build(struct json_tokener *tokener, const char *text, size_t size,
-		 struct json_object **out, struct error *err)
-{
-	struct json_object *value = json_tokener_parse_ex(tokener, text, (int)size);
-	enum json_tokener_error verdict = json_tokener_get_error(tokener);
-
-	if (verdict == json_tokener_continue) {
-		value = json_tokener_parse_ex(tokener, "", 1);
-		verdict = json_tokener_get_error(tokener);
-	}
-	if (verdict != json_tokener_success) {
-		json_object_put(value);
-		return error_set(err, ERR_SYNTAX, "JSON: %s", json_tokener_error_desc(verdict));
-	}
-	*out = value;
-	return 0;
-}
-
-/* json-c's integers end at 64 bits, beyond that it would store the largest one; its
- * fractions keep the text that they were read from. So a wide integer gets this exponent,
- * which makes it a fraction and changes no value, and loses it again once it is parsed. */
-static const char WIDE_SUFFIX[] = "e-00";
-
-static void restore_number(struct json_object *value)
-{
-	const char *text = json_object_get_string(value);
-	size_t size = strlen(text);
-	size_t suffix = strlen(WIDE_SUFFIX);
-
-	if (size > suffix && strcmp(text + size - suffix, WIDE_SUFFIX) == 0)
-		json_object_set_serializer(value, json_object_userdata_to_json_string,
-					   mem_strndup(text, size - suffix),
-					   json_object_free_userdata);
-}
-
-static void restore_wide(struct json_object *value)
-{
-	switch (json_object_get_type(value)) {
-	case json_type_object: {
-		json_object_object_foreach(value, key, member)
-		{
-			(void)key; /* the loop's macro declares it */
-			restore_wide(member);
-		}
-		break;
-	}
-	case json_type_array:
-		for (size_t i = 0; i < json_object_array_length(value); i++)
-			restore_wide(json_object_array_get_idx(value, i));
-		break;
-	case json_type_double:
-		restore_number(value);
-		break;
-	case json_type_int:
-	case json_type_string:
-	case json_type_boolean:
-	case json_type_null:
-	default:
-		break;
-	}
-}
-
-/* The text with WIDE_SUFFIX behind each wide integer; ends are their offsets. */
-static int append_suffixed(struct buf *out, const char *text, size_t size, const struct buf *ends)
-{
-	size_t done = 0;
-
-	for (size_t i = 0; i < ends->size; i += sizeof(size_t)) {
-		size_t end;
-		memcpy(&end, ends->data + i, sizeof end);
-		buf_append(out, text + done, end - done);
-		buf_append_str(out, WIDE_SUFFIX);
-		done = end;
-	}
-	return buf_append(out, text + done, size - done);
-}
-
-static int parse_checked(const char *text, size_t size, struct json_object **out, struct error *err)
-{
-	struct json_tokener *tokener;
-	int code;
-
-	if (size > INT_MAX)
-		return error_set(err, ERR_LIMIT, "JSON: larger than %d bytes", INT_MAX);
-	/* json-c counts the values inside of the innermost level as one more. */
-	tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 2);
-	if (!tokener)
-		return error_set(err, ERR_MEMORY, "JSON: out of memory");
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	while (size > 0 && strchr(" \n\r\t", text[size - 1]))
-		size--;
-	code = build(tokener, text, size, out, err);
-	json_tokener_free(tokener);
-	return code;
-}
-
 int json_parse(const char *text, size_t size, struct json_object **out, struct error *err)
 {
-	struct buf wide_ends = BUF_INIT(SIZE_MAX / 2);
-	struct buf suffixed = BUF_INIT(SIZE_MAX / 2);
-	int code = json_scan(text, size, &wide_ends, err);
+	struct json_build build;
+	int code;
 
-	if (code == 0 && wide_ends.size == 0 && wide_ends.failed == 0) {
-		code = parse_checked(text, size, out, err);
-	} else if (code == 0) {
-		append_suffixed(&suffixed, text, size, &wide_ends);
-		if ((code = buf_check(&wide_ends, "JSON", err)) == 0 &&
-		    (code = buf_check(&suffixed, "JSON", err)) == 0 &&
-		    (code = parse_checked(suffixed.data, suffixed.size, out, err)) == 0)
-			restore_wide(*out);
-	}
-	buf_release(&wide_ends);
-	buf_release(&suffixed);
+	if (size > INT_MAX) /* json-c counts in int */
+		return error_set(err, ERR_LIMIT, "JSON: larger than %d bytes", INT_MAX);
+	json_build_init(&build);
+	code = json_scan(text, size, &build, err);
+	if (code == 0 && build.failed != 0)
+		code = error_set(err, ERR_MEMORY, "JSON: out of memory");
+	if (code == 0)
+		*out = build.root;
+	else
+		json_object_put(build.root);
+	json_build_release(&build);
 	return code;
 }
 
@@ -363,20 +266,32 @@ static void append_escaped(struct buf *out, unsigned char c)
 		buf_printf(out, "\\u%04x", c);
 }
 
+/* What a byte becomes: itself (1), a backslash and a letter (2), or \u00XX (6). */
+static size_t escaped_size(unsigned char c)
+{
+	if (c >= 0x20)
+		return c == '"' || c == '\\' ? 2 : 1;
+	return strchr("\b\f\n\r\t", c) != NULL && c != '\0' ? 2 : 6;
+}
+
 int json_write_escaped(struct buf *out, const char *bytes, size_t size)
 {
-	size_t start = 0;
+	size_t total = 0;
 
+	for (size_t i = 0; i < size; i++)
+		total += escaped_size((unsigned char)bytes[i]);
+	if (buf_reserve(out, total) < 0 || total == size)
+		return buf_append(out, bytes, size);
 	for (size_t i = 0; i < size; i++) {
 		unsigned char c = (unsigned char)bytes[i];
 
 		if (c >= 0x20 && c != '"' && c != '\\')
-			continue;
-		buf_append(out, bytes + start, i - start);
-		append_escaped(out, c);
-		start = i + 1;
+			out->data[out->size++] = (char)c;
+		else
+			append_escaped(out, c);
 	}
-	return buf_append(out, bytes + start, size - start);
+	out->data[out->size] = '\0';
+	return 0;
 }
 
 /* The character at bytes, which are UTF-8, and its length. */

@@ -1,6 +1,7 @@
-/* JSON by RFC 8259, strictly, on json-c. json-c 0.16 alone accepts texts that are no
- * JSON even with JSON_TOKENER_STRICT, so a small scanner of our own decides first
- * whether the text is JSON (and where it is not), then json-c builds the values.
+/* JSON by RFC 8259, strictly, with json-c's values. json-c 0.16's own parser accepts texts
+ * that are no JSON even with JSON_TOKENER_STRICT, so a scanner of our own decides whether the
+ * text is JSON (and where it is not), and hands what it walks over to json-c. For an answer with ten
+ * commands that takes a third of the time of a check followed by json-c's parser.
  *
  * Integers beyond 64 bits are kept as they were written (as fractions: json_type_double),
  * where json-c alone would store the largest one that it has.
@@ -23,13 +24,23 @@ enum { JSON_DEPTH_MAX = 64 };
  * err, which may be NULL. Never looks past size, needs no NUL. */
 NODISCARD int json_check(const char *text, size_t size, struct error *err);
 
-/* Parses after json_check. The caller puts *out with json_object_put(); the JSON text
+/* The same, and builds the value. The caller puts *out with json_object_put(); the JSON text
  * `null` gives NULL with 0 returned. */
 NODISCARD int json_parse(const char *text, size_t size, struct json_object **out,
 			 struct error *err);
 /* The same, and anything but an object is ERR_INVALID: *out is never NULL. */
 NODISCARD int json_parse_object(const char *text, size_t size, struct json_object **out,
 				struct error *err);
+
+/* The texts of the elements of the array that is member key of the object that text is: in
+ * order, where they stand in text, which json_check has passed. Returns how many there are;
+ * only max of them are written to spans. 0 as well where there is no such array. */
+struct json_span {
+	const char *text;
+	size_t size;
+};
+size_t json_element_spans(const char *text, size_t size, const char *key, struct json_span *spans,
+			  size_t max);
 
 /* The member, or NULL when object is no object, has none of that name or it is null.
  * Borrowed from object. */

@@ -1,6 +1,6 @@
 #include "base/json_scan.h"
 
-#include "base/json.h"
+#include "base/json_build.h"
 
 #include <endian.h>
 #include <stdint.h>
@@ -10,13 +10,13 @@
  * an object. It stops at the first byte that is not JSON; line and column are counted
  * only then. */
 struct scan {
-	const char *text;
 	const char *at;
 	const char *end;
-	const char *what;      /* what is wrong at `at` */
-	uint64_t is_object;    /* bit n: level n is an object */
-	int depth;             /* levels open */
-	struct buf *wide_ends; /* see json_scan() */
+	const char *what;         /* what is wrong at `at` */
+	uint64_t is_object;       /* bit n: level n is an object */
+	int depth;                /* levels open */
+	bool has_escapes;         /* in the last string */
+	struct json_build *build; /* NULL: only checked */
 };
 
 _Static_assert(JSON_DEPTH_MAX <= 64, "is_object has one bit a level");
@@ -183,6 +183,7 @@ static int scan_escape(struct scan *scan)
 static int scan_string(struct scan *scan)
 {
 	scan->at++;
+	scan->has_escapes = false;
 	for (;;) {
 		int code = 0;
 		unsigned char c;
@@ -194,6 +195,7 @@ static int scan_string(struct scan *scan)
 		if (c == '"')
 			break;
 		if (c == '\\') {
+			scan->has_escapes = true;
 			code = scan_escape(scan);
 		} else if (c < 0x20) {
 			code = fail(scan, "a control character inside a string");
@@ -220,7 +222,7 @@ static bool fits_64_bits(const char *digits, size_t count, bool negative)
 static int scan_number(struct scan *scan)
 {
 	bool negative = at_char(scan, '-'), whole = true;
-	const char *digits;
+	const char *begin = scan->at, *digits;
 	size_t count;
 
 	if (negative)
@@ -254,10 +256,9 @@ static int scan_number(struct scan *scan)
 		while (at_digit(scan))
 			scan->at++;
 	}
-	if (whole && scan->wide_ends && !fits_64_bits(digits, count, negative)) {
-		size_t end = (size_t)(scan->at - scan->text);
-		buf_append(scan->wide_ends, &end, sizeof end);
-	}
+	if (scan->build)
+		json_build_number(scan->build, begin, (size_t)(scan->at - begin),
+				  whole && fits_64_bits(digits, count, negative));
 	return 0;
 }
 
@@ -281,7 +282,17 @@ static int open_level(struct scan *scan, bool is_object)
 	scan->is_object |= (uint64_t)is_object << scan->depth;
 	scan->depth++;
 	scan->at++;
+	if (scan->build)
+		json_build_open(scan->build, is_object);
 	return 0;
+}
+
+static void close_level(struct scan *scan)
+{
+	scan->at++;
+	scan->depth--;
+	if (scan->build)
+		json_build_close(scan->build);
 }
 
 static bool inside_object(const struct scan *scan)
@@ -292,17 +303,47 @@ static bool inside_object(const struct scan *scan)
 /* A key and its colon. */
 static int scan_key(struct scan *scan)
 {
+	const char *begin;
 	int code;
 
 	skip_space(scan);
+	begin = scan->at + 1;
 	if (!at_char(scan, '"'))
 		return fail(scan, "a key in quotes is missing");
 	if ((code = scan_string(scan)) < 0)
 		return code;
+	if (scan->build)
+		json_build_key(scan->build, begin, (size_t)(scan->at - 1 - begin),
+			       scan->has_escapes);
 	skip_space(scan);
 	if (!at_char(scan, ':'))
 		return fail(scan, "':' is missing");
 	scan->at++;
+	return 0;
+}
+
+static int scan_string_value(struct scan *scan)
+{
+	const char *begin = scan->at + 1;
+	int code = scan_string(scan);
+
+	if (code == 0 && scan->build)
+		json_build_string(scan->build, begin, (size_t)(scan->at - 1 - begin),
+				  scan->has_escapes);
+	return code;
+}
+
+static int scan_word_value(struct scan *scan)
+{
+	char first = *scan->at;
+	int code = scan_word(scan, first == 't' ? "true" : first == 'f' ? "false" : "null");
+
+	if (code < 0 || !scan->build)
+		return code;
+	if (first == 'n')
+		json_build_null(scan->build);
+	else
+		json_build_bool(scan->build, first == 't');
 	return 0;
 }
 
@@ -313,13 +354,11 @@ static int scan_scalar(struct scan *scan)
 		return fail(scan, "the text ends where a value is missing");
 	switch (*scan->at) {
 	case '"':
-		return scan_string(scan);
+		return scan_string_value(scan);
 	case 't':
-		return scan_word(scan, "true");
 	case 'f':
-		return scan_word(scan, "false");
 	case 'n':
-		return scan_word(scan, "null");
+		return scan_word_value(scan);
 	default:
 		if (*scan->at == '-' || at_digit(scan))
 			return scan_number(scan);
@@ -341,8 +380,7 @@ static int scan_value(struct scan *scan, bool *opened)
 		return code;
 	skip_space(scan);
 	if (at_char(scan, is_object ? '}' : ']')) {
-		scan->at++;
-		scan->depth--;
+		close_level(scan);
 		return 0;
 	}
 	*opened = true;
@@ -367,8 +405,7 @@ static int scan_behind_value(struct scan *scan)
 			return fail(scan,
 				    is_object ? "',' or '}' is missing" : "',' or ']' is missing");
 		}
-		scan->at++;
-		scan->depth--;
+		close_level(scan);
 	}
 	return 0;
 }
@@ -408,13 +445,12 @@ static int report(const struct scan *scan, const char *text, int code, struct er
 	return error_set(err, code, "line %zu, column %zu: %s", line, column, scan->what);
 }
 
-int json_scan(const char *text, size_t size, struct buf *wide_ends, struct error *err)
+int json_scan(const char *text, size_t size, struct json_build *build, struct error *err)
 {
-	struct scan scan = {.wide_ends = wide_ends};
+	struct scan scan = {.build = build};
 	int code;
 
 	text = size ? text : ""; /* NULL must not meet arithmetic */
-	scan.text = text;
 	scan.at = text;
 	scan.end = text + size;
 	code = scan_text(&scan);

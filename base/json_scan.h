@@ -3,14 +3,13 @@
 #ifndef BASE_JSON_SCAN_H
 #define BASE_JSON_SCAN_H
 
-#include "base/buf.h"
 #include "base/error.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* wide_ends (may be NULL) gets a size_t for each whole number that does not fit into 64
- * bits, which the grammar does not ask: the offset behind its last digit. */
-NODISCARD int json_scan(const char *text, size_t size, struct buf *wide_ends, struct error *err);
+/* Hands every part to build (may be NULL) as it goes; on failure that holds what came before. */
+struct json_build;
+NODISCARD int json_scan(const char *text, size_t size, struct json_build *build, struct error *err);
 
 #endif

@@ -12,7 +12,13 @@
 #include <unistd.h>
 
 /* LINE_MAX is PIPE_BUF: up to there a pipe keeps a line whole between other writers. */
-enum { LINE_BYTES = 4096, MESSAGE_BYTES = 2048, VALUE_BYTES = 1024, CLOSING_BYTES = 2 };
+enum {
+	LINE_BYTES = 4096,
+	MESSAGE_BYTES = 2048,
+	VALUE_BYTES = 1024,
+	CLOSING_BYTES = 2,
+	USUAL_BYTES = 512
+};
 
 static enum log_level log_level = LOG_LEVEL_INFO;
 static enum log_format log_format = LOG_FORMAT_TEXT;
@@ -42,11 +48,28 @@ static void append_plain(struct buf *out, const char *text, size_t max_bytes)
 	str_append_printable(out, text, strlen(text), max_bytes);
 }
 
+/* ASCII that means nothing to JSON nor to a terminal, as most values are. */
+static bool is_harmless(const char *text, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		if (text[i] < ' ' || text[i] >= 0x7F || text[i] == '"' || text[i] == '\\')
+			return false;
+	}
+	return true;
+}
+
 static void append_json(struct buf *out, const char *text, size_t max_bytes)
 {
 	struct buf printable = BUF_INIT(LINE_BYTES);
+	size_t size = strlen(text);
 
-	str_append_printable(&printable, text, strlen(text), max_bytes);
+	if (size <= max_bytes && is_harmless(text, size)) {
+		buf_append_char(out, '"');
+		buf_append(out, text, size);
+		buf_append_char(out, '"');
+		return;
+	}
+	str_append_printable(&printable, text, size, max_bytes);
 	if (printable.failed)
 		out->failed = printable.failed;
 	buf_append_char(out, '"');
@@ -132,7 +155,9 @@ static void append_field(struct buf *line, const struct log_field *field)
 		append_json(line, field->key, VALUE_BYTES);
 		buf_append_char(line, ':');
 	} else {
-		buf_printf(line, " %s=", field->key);
+		buf_append_char(line, ' ');
+		buf_append_str(line, field->key);
+		buf_append_char(line, '=');
 	}
 	if (field->is_number)
 		buf_printf(line, "%" PRId64, field->number);
@@ -165,6 +190,7 @@ void log_event(enum log_level level, const char *event, const struct log_field *
 
 	if (!log_enabled(level))
 		return;
+	(void)buf_reserve(&line, USUAL_BYTES); /* else appending says it */
 	append_head(&line, level, event);
 	for (size_t i = 0; i < count; i++)
 		append_field(&line, &fields[i]);

@@ -434,3 +434,39 @@ Test(json, text_is_escaped_beyond_ascii)
 	cr_assert_str_eq(buf_str(&text), "{\"\\u00fc\":\"a\\n\\u20ac\\ud83c\\udf89\\uffff\"}");
 	buf_release(&text);
 }
+
+static void assert_spans(const char *text, size_t count, const char *const *expected)
+{
+	struct json_span spans[4];
+	size_t got = json_element_spans(text, strlen(text), "list", spans, 4);
+	cr_assert_eq(json_check(text, strlen(text), NULL), 0);
+	cr_assert_eq(got, count, "%s: %zu", text, got);
+	for (size_t i = 0; i < count && i < 4; i++) {
+		cr_assert_eq(spans[i].size, strlen(expected[i]), "%s, element %zu", text, i);
+		cr_assert_arr_eq(spans[i].text, expected[i], spans[i].size);
+	}
+}
+
+#define SPANS(text, ...)                                                           \
+	assert_spans(text, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
+		     (const char *[]){__VA_ARGS__})
+
+Test(json, elements_are_found_where_they_stand)
+{
+	SPANS("{\"list\":[1,2]}", "1", "2");
+	SPANS(" { \"a\" : [ 9 ] , \"list\" : [ {\"b\":[]} , \"x\" ] , \"z\" : null } ",
+	      "{\"b\":[]}", "\"x\"");
+	SPANS("{\"list\":[\"]\",\"\\\"\",\"\\\\\",-1.5e+3]}", "\"]\"", "\"\\\"\"", "\"\\\\\"",
+	      "-1.5e+3");
+	SPANS("{\"a\":{\"list\":[1]},\"list\":[true]}", "true");
+	SPANS("{\"list\":[{\"k\":\"a}\\\\\\\"]\"},[[ ],{}]]}", "{\"k\":\"a}\\\\\\\"]\"}",
+	      "[[ ],{}]");
+	SPANS("{\"list\":[1],\"list\":[2,3]}", "2", "3");
+	SPANS("{\"list\":[1,2,3,4,5]}", "1", "2", "3", "4", "5");
+	assert_spans("{\"list\":[]}", 0, NULL);
+	assert_spans("{\"list\":[ ]}", 0, NULL);
+	assert_spans("{\"list\":{\"a\":[1]}}", 0, NULL);
+	assert_spans("{\"list\":7,\"b\":[1]}", 0, NULL);
+	assert_spans("[1,2]", 0, NULL);
+	assert_spans("{}", 0, NULL);
+}

@@ -1,0 +1,189 @@
+#include "base/json_build.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+void json_build_init(struct json_build *build)
+{
+	*build =
+	    (struct json_build){.key = BUF_INIT(SIZE_MAX / 2), .scratch = BUF_INIT(SIZE_MAX / 2)};
+}
+
+void json_build_release(struct json_build *build)
+{
+	buf_wipe(&build->key);
+	buf_wipe(&build->scratch);
+}
+
+/* The value has its place in the tree, or is gone with a failure. */
+static void place(struct json_build *build, struct json_object *value)
+{
+	int rc = 0;
+	if (build->failed != 0) {
+		json_object_put(value);
+		return;
+	}
+	if (build->depth == 0) {
+		build->root = value;
+		return;
+	}
+	struct json_object *parent = build->levels[build->depth - 1];
+	if (json_object_is_type(parent, json_type_object))
+		rc = json_object_object_add(parent, buf_str(&build->key), value);
+	else
+		rc = json_object_array_add(parent, value);
+	if (rc != 0) {
+		json_object_put(value);
+		build->failed = ERR_MEMORY;
+	}
+}
+
+static void place_new(struct json_build *build, struct json_object *value)
+{
+	if (value == NULL)
+		build->failed = ERR_MEMORY;
+	else
+		place(build, value);
+}
+
+void json_build_open(struct json_build *build, bool is_object)
+{
+	struct json_object *container =
+	    is_object ? json_object_new_object() : json_object_new_array();
+	place_new(build, container);
+	/* After a failure nothing is placed any more, so nothing looks into it. */
+	build->levels[build->depth++] = container;
+}
+
+void json_build_close(struct json_build *build)
+{
+	build->depth--;
+}
+
+static unsigned hex_value(char c)
+{
+	return c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a' + 10);
+}
+
+static uint32_t read_unit(const char *digits)
+{
+	return hex_value(digits[0]) << 12 | hex_value(digits[1]) << 8 | hex_value(digits[2]) << 4 |
+	       hex_value(digits[3]);
+}
+
+static void append_utf8(struct buf *out, uint32_t point)
+{
+	char bytes[4];
+	size_t count = 0;
+	if (point < 0x80) {
+		bytes[count++] = (char)point;
+	} else if (point < 0x800) {
+		bytes[count++] = (char)(0xC0 | point >> 6);
+		bytes[count++] = (char)(0x80 | (point & 0x3F));
+	} else if (point < 0x10000) {
+		bytes[count++] = (char)(0xE0 | point >> 12);
+		bytes[count++] = (char)(0x80 | (point >> 6 & 0x3F));
+		bytes[count++] = (char)(0x80 | (point & 0x3F));
+	} else {
+		bytes[count++] = (char)(0xF0 | point >> 18);
+		bytes[count++] = (char)(0x80 | (point >> 12 & 0x3F));
+		bytes[count++] = (char)(0x80 | (point >> 6 & 0x3F));
+		bytes[count++] = (char)(0x80 | (point & 0x3F));
+	}
+	buf_append(out, bytes, count);
+}
+
+/* What an escape stands for; how many bytes it took. */
+static size_t append_escape(struct buf *out, const char *at)
+{
+	static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
+	const char *name = strchr(names, at[1]);
+	if (at[1] != 'u') {
+		buf_append_char(out, name != NULL ? values[name - names] : at[1]);
+		return 2;
+	}
+	uint32_t unit = read_unit(at + 2);
+	if (unit < 0xD800 || unit > 0xDFFF) {
+		append_utf8(out, unit);
+		return 6;
+	}
+	append_utf8(out, 0x10000 + ((unit - 0xD800) << 10) + (read_unit(at + 8) - 0xDC00));
+	return 12;
+}
+
+/* The scanner has seen that all escapes are whole. */
+static void unescape(struct buf *out, const char *text, size_t size)
+{
+	const char *end = text + size;
+	buf_reset(out);
+	buf_reserve(out, size);
+	while (text < end) {
+		const char *slash = memchr(text, '\\', (size_t)(end - text));
+		size_t plain = slash != NULL ? (size_t)(slash - text) : (size_t)(end - text);
+		buf_append(out, text, plain);
+		text += plain;
+		if (slash != NULL)
+			text += append_escape(out, text);
+	}
+}
+
+/* Copies, or unescapes, into out. */
+static void read_text(struct json_build *build, struct buf *out, const char *text, size_t size,
+		      bool has_escapes)
+{
+	if (has_escapes) {
+		unescape(out, text, size);
+	} else {
+		buf_reset(out);
+		buf_append(out, text, size);
+	}
+	if (out->failed != 0)
+		build->failed = ERR_MEMORY;
+}
+
+void json_build_key(struct json_build *build, const char *text, size_t size, bool has_escapes)
+{
+	read_text(build, &build->key, text, size, has_escapes);
+}
+
+void json_build_string(struct json_build *build, const char *text, size_t size, bool has_escapes)
+{
+	if (has_escapes) {
+		read_text(build, &build->scratch, text, size, true);
+		text = buf_str(&build->scratch);
+		size = build->scratch.size;
+	}
+	if (build->failed == 0)
+		place_new(build, json_object_new_string_len(text, (int)size));
+}
+
+static struct json_object *new_integer(const char *text)
+{
+	if (text[0] == '-')
+		return json_object_new_int64(strtoll(text, NULL, 10));
+	uint64_t value = strtoull(text, NULL, 10);
+	return value <= INT64_MAX ? json_object_new_int64((int64_t)value)
+				  : json_object_new_uint64(value);
+}
+
+void json_build_number(struct json_build *build, const char *text, size_t size, bool is_integer)
+{
+	read_text(build, &build->scratch, text, size, false);
+	if (build->failed != 0)
+		return;
+	text = buf_str(&build->scratch);
+	place_new(build, is_integer ? new_integer(text)
+				    : json_object_new_double_s(strtod(text, NULL), text));
+}
+
+void json_build_bool(struct json_build *build, bool value)
+{
+	place_new(build, json_object_new_boolean(value));
+}
+
+void json_build_null(struct json_build *build)
+{
+	place(build, NULL);
+}

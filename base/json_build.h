@@ -1,0 +1,35 @@
+/* What the scanner (json_scan.c) makes of a text that it walks: json-c's values. Nobody else
+ * includes this. Each call is for a part that the scanner has checked. */
+#ifndef BASE_JSON_BUILD_H
+#define BASE_JSON_BUILD_H
+
+#include "base/buf.h"
+#include "base/json.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct json_build {
+	struct json_object *root; /* owns everything below it */
+	struct json_object *levels[JSON_DEPTH_MAX];
+	int depth;
+	struct buf key;     /* of the member whose value comes next */
+	struct buf scratch; /* a string without its escapes, a number with a NUL */
+	int failed;         /* ERR_MEMORY, once */
+};
+
+void json_build_init(struct json_build *build);
+/* Frees all but root. */
+void json_build_release(struct json_build *build);
+
+void json_build_open(struct json_build *build, bool is_object);
+void json_build_close(struct json_build *build);
+/* What stands between the quotes. */
+void json_build_key(struct json_build *build, const char *text, size_t size, bool has_escapes);
+void json_build_string(struct json_build *build, const char *text, size_t size, bool has_escapes);
+/* is_integer: whole, and of at most 64 bits; others keep the text that they were read from. */
+void json_build_number(struct json_build *build, const char *text, size_t size, bool is_integer);
+void json_build_bool(struct json_build *build, bool value);
+void json_build_null(struct json_build *build);
+
+#endif
