@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/url_plain.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -367,6 +368,8 @@ int url_parse(const char *text, struct url *url, struct error *err)
 
 	if ((code = check_characters(text, err)) < 0 || (code = check_beginning(text, err)) < 0)
 		return code;
+	if (url_parse_plain(text, url))
+		return 0;
 	append_prepared(&prepared, text);
 	code = buf_check(&prepared, "URL", err);
 	if (code == 0)

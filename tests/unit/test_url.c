@@ -1,6 +1,8 @@
 #include "base/url.h"
+#include "base/url_plain.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -361,4 +363,76 @@ Test(url, nothing_in_a_segment_or_parameter_escapes_from_it)
 		     "https://h/api/a%2fb%3fc%23d%20e?n%3dm%26=v%26w%3d%c3%a4%20%2b");
 	assert_built("https://h/api", (const char *[]){"..", ".", "%2e%2e", NULL}, NULL,
 		     "https://h/api/%252E%252E/%252E/%252e%252e");
+}
+
+static void assert_same_text(const char *what, const char *a, const char *b, const char *url)
+{
+	cr_assert_eq(a == NULL, b == NULL, "%s of %s", what, url);
+	if (a)
+		cr_assert_str_eq(a, b, "%s of %s", what, url);
+}
+
+/* A fragment changes nothing but that the URL is no plain one. */
+static void assert_read_alike(const char *text)
+{
+	struct url plain, general;
+	struct error err;
+	char longer[512];
+	cr_assert(url_parse_plain(text, &plain), "%s", text);
+	snprintf(longer, sizeof longer, "%s#fragment", text);
+	cr_assert_not(url_parse_plain(longer, &general));
+	cr_assert_eq(url_parse(longer, &general, &err), 0, "%s", text);
+	assert_same_text("text", plain.text, general.text, text);
+	assert_same_text("scheme", plain.scheme, general.scheme, text);
+	assert_same_text("host", plain.host, general.host, text);
+	assert_same_text("path", plain.path, general.path, text);
+	assert_same_text("query", plain.query, general.query, text);
+	assert_same_text("user", plain.user, general.user, text);
+	cr_assert_eq(plain.port, general.port, "%s", text);
+	url_release(&plain);
+	url_release(&general);
+}
+
+Test(url, plain_ones_are_read_as_all_others_are)
+{
+	static const char *const schemes[] = {"http", "https"};
+	static const char *const hosts[] = {"a",         "lims.lab.local",  "127.0.0.1",
+					    "10.1.2.3",  "x-1.y2.z",        "1.2.3.x",
+					    "localhost", "255.255.255.255", "0.0.0.0"};
+	static const char *const ports[] = {"", ":1", ":8080", ":65535"};
+	static const char *const rests[] = {"/",
+					    "/a",
+					    "/a/b.json",
+					    "//a//",
+					    "/a;b=c,d/@e:f!$&(x)*+~_-",
+					    "/a?b",
+					    "/a?b=c&d=/e:f@g.h,.",
+					    "/a.?x=.."};
+	char text[256];
+	for (size_t s = 0; s < 2; s++)
+		for (size_t h = 0; h < sizeof hosts / sizeof hosts[0]; h++)
+			for (size_t p = 0; p < 4; p++)
+				for (size_t r = 0; r < sizeof rests / sizeof rests[0]; r++) {
+					snprintf(text, sizeof text, "%s://%s%s%s", schemes[s],
+						 hosts[h], ports[p], rests[r]);
+					assert_read_alike(text);
+				}
+}
+
+Test(url, what_needs_care_is_not_plain)
+{
+	static const char *const texts[] = {
+	    "HTTP://a/",      "http://A/",      "http://a",           "http://a?b",
+	    "http://u@a/",    "http://u:p@a/",  "http://a./",         "http://a..b/",
+	    "http://.a/",     "http://127.1/",  "http://0x7f.0.0.1/", "http://127.0.0.01/",
+	    "http://a.0x7f/", "http://1/",      "http://[::1]/",      "http://a:80/",
+	    "https://a:443/", "http://a:080/",  "http://a:0/",        "http://a:65536/",
+	    "http://a:/",     "http://a:1x/",   "http://a/./b",       "http://a/../b",
+	    "http://a/.x",    "http://a/%61",   "http://a/a b",       "http://a/\xC3\xA9",
+	    "http://a/'",     "http://a/a?b#c", "http://a/a?",        "http://a/a?b c",
+	    "http://a/a?%20", "http://a/\\",    "ftp://a/",           "http:/a/",
+	    "http:///a",      "http://a_b/",    "http://1.2.3.4.5/"};
+	struct url url;
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		cr_expect_not(url_parse_plain(texts[i], &url), "%s", texts[i]);
 }
