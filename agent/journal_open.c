@@ -91,6 +91,7 @@ static int open_database(struct journal *journal, const char *path, struct error
 	/* Four times the default: a transaction of ten commands then costs half the processor
 	 * time, as measured, because fewer pages are written for the same bytes. */
 	if (execute_text(journal->db, "PRAGMA page_size = 16384", err) != 0 ||
+	    execute_text(journal->db, "PRAGMA temp_store = MEMORY", err) != 0 ||
 	    execute_text(journal->db, "PRAGMA journal_mode = WAL", err) != 0 ||
 	    execute_text(journal->db,
 			 is_full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",

@@ -90,15 +90,41 @@ static int64_t posted_until(struct journal *journal, const char *rows, uint64_t 
 	return until;
 }
 
+static bool execute(struct journal *journal, const char *sql)
+{
+	return sqlite3_exec(journal->db, sql, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+/* Puts those rows in anew without their answers. An UPDATE would leave each on the page that it
+ * filled with its answer, and a page that holds a row is never given back. */
+static bool slim_rows(struct journal *journal, const char *where)
+{
+	char *gather =
+	    mem_printf("CREATE TEMP TABLE slim AS SELECT * FROM commands WHERE %s", where);
+	if (!execute(journal, "BEGIN IMMEDIATE")) {
+		free(gather);
+		return false;
+	}
+	remove_spooled(journal, where, 0);
+	bool any = execute(journal, gather) &&
+		   execute(journal, "UPDATE slim SET answer = NULL, answer_file = NULL") &&
+		   sqlite3_changes(journal->db) > 0 &&
+		   execute(journal, "DELETE FROM commands WHERE seq IN (SELECT seq FROM slim)") &&
+		   execute(journal, "INSERT INTO commands SELECT * FROM slim") &&
+		   execute(journal, "DROP TABLE slim") && execute(journal, "COMMIT");
+	if (!any)
+		(void)execute(journal, "ROLLBACK"); /* the table goes with it */
+	free(gather);
+	return any;
+}
+
 /* Drops the answers of the oldest posted commands; false: no such answer is left. */
 static bool drop_answers(struct journal *journal, uint64_t bytes)
 {
 	char *rows = mem_printf(DROPPABLE, (long long)journal->dropped_until);
-	char *where = mem_printf("%s AND posted_at <= ?1", rows);
 	int64_t until = posted_until(journal, rows, bytes);
-	bool any = until >= 0 &&
-		   change_rows(journal, "UPDATE commands SET answer = NULL, answer_file = NULL",
-			       where, until) > 0;
+	char *where = mem_printf("%s AND posted_at <= %lld", rows, (long long)until);
+	bool any = until >= 0 && slim_rows(journal, where);
 	/* The clock may have been set back: then all are looked through once more. */
 	bool is_first_try = journal->dropped_until > 0;
 	journal->dropped_until = any ? until : 0;

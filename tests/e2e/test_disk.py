@@ -87,9 +87,12 @@ def test_a_disk_that_fills_up_loses_nothing_and_heals_by_itself(site, raw, tmp_p
 
 # -- a damaged database ---------------------------------------------------------------
 
+PAGE = 16384  # of the journal's database
+
+
 def flip(content, chooser):
     for _ in range(200):
-        content[chooser.randrange(4096, len(content))] ^= 1 << chooser.randrange(8)
+        content[chooser.randrange(PAGE, len(content))] ^= 1 << chooser.randrange(8)
 
 
 def cut(content, chooser):
@@ -98,12 +101,12 @@ def cut(content, chooser):
 
 def blot(content, chooser):
     """One page in the middle."""
-    page = len(content) // 4096 // 2
-    content[page * 4096:(page + 1) * 4096] = chooser.randbytes(4096)
+    page = len(content) // PAGE // 2
+    content[page * PAGE:(page + 1) * PAGE] = chooser.randbytes(PAGE)
 
 
 def head(content, chooser):
-    content[:4096] = chooser.randbytes(4096)
+    content[:PAGE] = chooser.randbytes(PAGE)
 
 
 @pytest.mark.parametrize("damage", [flip, cut, blot, head])
@@ -140,8 +143,8 @@ def damage_under_a_running_agent(journal):
     assert not busy
     with open(journal.database, "r+b") as file:
         size = os.fstat(file.fileno()).st_size
-        file.seek(4096)
-        file.write(random.Random(5).randbytes(size - 4096))
+        file.seek(PAGE)
+        file.write(random.Random(5).randbytes(size - PAGE))
     database.close()
 
 
@@ -231,7 +234,7 @@ def test_the_oldest_posted_answers_go_first_when_the_journal_is_full(fake, fake_
 
 def test_answers_that_wait_are_kept_and_no_new_command_is_taken_at_the_limit(fake, fake_agent, raw):
     fake.status_faults[:] = [wrong(503)] * 1000
-    agent = fake_agent(JOURNAL_MAX_MB=1)
+    agent = fake_agent(JOURNAL_MAX_MB=1, MAX_IN_FLIGHT=2)  # so that it does not take all at once
     url = raw.url(text("x" * 200000))
     ids = [fake.give({"method": "POST", "url": url}) for _ in range(12)]
     agent.process.wait_for(lambda line: "no new command is taken" in line)

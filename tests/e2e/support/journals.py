@@ -18,6 +18,7 @@ class Journal:
     def query(self, sql, *values):
         """Rows, read as another program would: the agent may be running."""
         with sqlite3.connect(self.database, timeout=10) as database:
+            database.text_factory = lambda text: text.decode(errors="replace")  # may be damaged
             rows = database.execute(sql, values).fetchall()
         database.close()
         return rows
