@@ -3,27 +3,27 @@
 #include "base/clock.h"
 
 enum {
-	BUSY_FROM = 20, /* commands in flight: fewer do not wait for each other */
+	BUSY_FROM = 16, /* commands in flight: fewer do not wait for each other */
 	GATHER_MAX_MS = 1000,
 	CALLS_AT_ONCE = 4,
-	SMOOTHING = 16,
+	/* A little more than a batch, since they do not come evenly. */
+	GATHERED = SQS_BATCH_MAX + 4,
 };
 
 void tdp_pace_command_ended(struct tdp_pace *pace)
 {
-	int64_t now_us = clock_monotonic_us();
-	int64_t passed_us = now_us - pace->last_us;
-	if (passed_us > (int64_t)GATHER_MAX_MS * 1000)
-		passed_us = (int64_t)GATHER_MAX_MS * 1000;
-	pace->last_us = now_us;
-	pace->interval_us += ((double)passed_us - pace->interval_us) / SMOOTHING;
+	pace->ended_ms[pace->next] = clock_monotonic_ms();
+	pace->next = (pace->next + 1) % TDP_PACE_SAMPLES;
 }
 
 int64_t tdp_pace_gather_ms(const struct tdp_pace *pace)
 {
 	if (pace->is_hurried || pace->in_flight(pace->context) < BUSY_FROM)
 		return 0;
-	int64_t time_ms = (int64_t)(pace->interval_us * SQS_BATCH_MAX / 1000);
+	/* Since the oldest one that is known; before there are so many the time is long, and
+	 * waiting for them not worth while. */
+	int64_t passed_ms = clock_monotonic_ms() - pace->ended_ms[pace->next];
+	int64_t time_ms = passed_ms * GATHERED / TDP_PACE_SAMPLES;
 	return time_ms < GATHER_MAX_MS ? time_ms : GATHER_MAX_MS;
 }
 

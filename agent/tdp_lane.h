@@ -12,17 +12,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { TDP_PACE_SAMPLES = 32 };
+
 /* How busy the agent is: one for all lanes. */
 struct tdp_pace {
 	size_t (*in_flight)(void *context); /* commands whose answer the source does not have */
 	void *context;
-	int64_t last_us;
-	double interval_us; /* between two commands that end, smoothed */
-	bool is_hurried;    /* the agent stops: nothing waits for company */
+	int64_t ended_ms[TDP_PACE_SAMPLES]; /* when the last commands ended, monotonic: a ring */
+	size_t next;
+	bool is_hurried; /* the agent stops: nothing waits for company */
 };
 
 void tdp_pace_command_ended(struct tdp_pace *pace);
-/* How long ten commands take to end; 0 where waiting for them is not worth while. */
+/* How long a batch of commands takes to end; 0 where waiting for it is not worth while. */
 int64_t tdp_pace_gather_ms(const struct tdp_pace *pace);
 
 struct tdp_lane {

@@ -20,7 +20,7 @@ void tdp_receipts_free(struct tdp_receipts *receipts);
 
 /* NULL: none, what comes waits. Borrowed. */
 void tdp_receipts_set_queue(struct tdp_receipts *receipts, const char *queue_url);
-void tdp_receipts_add(struct tdp_receipts *receipts, const char *receipt);
+void tdp_receipts_add(struct tdp_receipts *receipts, const char *text);
 /* Nothing waits and nothing is under way. */
 bool tdp_receipts_is_idle(const struct tdp_receipts *receipts);
 

@@ -57,8 +57,9 @@ struct transport_tdp {
 
 	/* A receive of the agent: one call, or some at once while there is much to get. */
 	size_t wanted;
-	size_t brought; /* by the calls of this receive */
-	bool has_more;  /* the last receive brought all that it could */
+	size_t calls;   /* that this receive began … */
+	size_t brought; /* … and what they brought */
+	size_t full;    /* receives in a row that brought all that they could */
 	bool is_first;  /* the next call is the first one: it does not wait */
 	bool keeps;     /* SQS_ACK=done: messages stay until their command has ended */
 	struct transport_outcome received;
@@ -165,8 +166,10 @@ static void receive_now(struct transport_tdp *self);
  * again. */
 static void round_ended(struct transport_tdp *self, int64_t took_ms)
 {
-	size_t most = self->wanted < SQS_BATCH_MAX ? self->wanted : SQS_BATCH_MAX;
-	self->has_more = self->brought >= most;
+	size_t most = self->calls * SQS_BATCH_MAX;
+	if (most > self->wanted)
+		most = self->wanted;
+	self->full = self->brought >= most ? self->full + 1 : 0;
 	if (self->received.is_ok && self->brought == 0 && took_ms < EMPTY_AT_ONCE_MS &&
 	    !self->is_first)
 		loop_timer_start(self->pause, EMPTY_PAUSE_MS);
@@ -230,14 +233,16 @@ static void receive_now(struct transport_tdp *self)
 		wait_seconds = LONG_POLL_SECONDS_MAX;
 	if (self->is_first) /* to find out at once whether the queue is there */
 		wait_seconds = 0;
-	size_t calls = self->has_more ? self->wanted / SQS_BATCH_MAX : 1;
-	if (calls > RECEIVES_AT_ONCE)
-		calls = RECEIVES_AT_ONCE;
+	/* One more for each two that were full; the others take what is there already. */
+	self->calls = 1 + self->full / 2;
+	if (self->calls > RECEIVES_AT_ONCE)
+		self->calls = RECEIVES_AT_ONCE;
+	if (self->calls > 1 && self->calls > self->wanted / SQS_BATCH_MAX)
+		self->calls = self->wanted < SQS_BATCH_MAX ? 1 : self->wanted / SQS_BATCH_MAX;
 	self->brought = 0;
 	self->received = (struct transport_outcome){0};
 	start_receive(self, self->wanted, wait_seconds);
-	/* The others take what is there already. */
-	for (size_t i = 1; i < calls; i++)
+	for (size_t i = 1; i < self->calls; i++)
 		start_receive(self, SQS_BATCH_MAX, 0);
 }
 
@@ -269,7 +274,7 @@ static void on_pause_over(void *context)
 static void transport_tdp_receive(struct transport *transport, size_t max)
 {
 	struct transport_tdp *self = self_of(transport);
-	int64_t gather_ms = self->has_more ? 0 : tdp_pace_gather_ms(&self->pace);
+	int64_t gather_ms = self->full > 0 ? 0 : tdp_pace_gather_ms(&self->pace);
 	self->wanted = max;
 	if (!has_config(self))
 		self->config_call = tdp_config_ask(&self->api, on_config, self);

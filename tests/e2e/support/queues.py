@@ -4,6 +4,7 @@ import http.client
 import json
 import threading
 
+from support.requestors import TERMINAL
 from support.processes import PATIENCE, ROOT, Process, clean_environment
 
 INSTALLED = ROOT / "build" / "emulator"
@@ -88,6 +89,7 @@ class Inbox:
         self.queues = queues
         self.url = url
         self.messages = []  # (bytes of the message, parsed)
+        self.ended = {}  # command id -> how often
         self.stopping = threading.Event()
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -109,6 +111,10 @@ class Inbox:
         with self._news:
             self.messages += [(message["Body"].encode(), json.loads(message["Body"]))
                               for message in found]
+            for message in found:
+                parsed = json.loads(message["Body"])
+                if parsed["status"] in TERMINAL:
+                    self.ended[parsed["commandId"]] = self.ended.get(parsed["commandId"], 0) + 1
             self._news.notify_all()
 
     def of(self, command_id):
