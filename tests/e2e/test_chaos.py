@@ -91,6 +91,17 @@ def submit_through_trouble(requestor, service, payload, action):
         time.sleep(0.05)
 
 
+def choose_request(chooser, raw, number):
+    """One of many kinds, plain or sealed, and what its target will answer."""
+    method = chooser.choice(METHODS)
+    body = f"answer {number} " + "x" * chooser.choice([0, 10, 3000, 300000])
+    url = raw.url(Slow(chooser.choice([0, 0.02, 0.3]), answer(body=body.encode())))
+    payload, action = {"method": method, "url": url}, PLAIN
+    if chooser.random() < 0.3:
+        payload, action = WithCryptography.encrypt(KEY, payload), V2
+    return method, url, body, payload, action
+
+
 @pytest.mark.timing
 @pytest.mark.parametrize("on_interrupted", MODES)
 def test_nothing_is_lost_or_done_twice_whatever_dies(own_service, raw, on_interrupted):
@@ -107,12 +118,7 @@ def test_nothing_is_lost_or_done_twice_whatever_dies(own_service, raw, on_interr
     def send_all():
         requestor = Requestor(own_service.url, "acme", tokens[1], "a")
         for number in range(COMMANDS):
-            method = chooser.choice(METHODS)
-            body = f"answer {number} " + "x" * chooser.choice([0, 10, 3000, 300000])
-            url = raw.url(Slow(chooser.choice([0, 0.02, 0.3]), answer(body=body.encode())))
-            payload, action = {"method": method, "url": url}, PLAIN
-            if chooser.random() < 0.3:
-                payload, action = WithCryptography.encrypt(KEY, payload), V2
+            method, url, body, payload, action = choose_request(chooser, raw, number)
             command_id = submit_through_trouble(requestor, own_service, payload, action)
             sent[command_id] = (method, url, body, action)
             time.sleep(chooser.random() * SECONDS / COMMANDS)

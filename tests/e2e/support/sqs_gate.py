@@ -17,7 +17,7 @@ from botocore.credentials import Credentials
 from support.processes import PATIENCE
 from support.tdp_platform import REGION
 
-SqsCall = collections.namedtuple("SqsCall", "operation body at ended status")
+SqsCall = collections.namedtuple("SqsCall", "operation body at ended status via")
 
 
 # Trouble: what happens instead of the emulator's answer (or behind it).
@@ -63,6 +63,19 @@ def reset(gate, handler, forward):
     return 0
 
 
+def partial(code, count=1):
+    """The first entries of a batch fail, the others go through."""
+    def play(gate, handler, forward):
+        status, content = forward(send=False, without=count)
+        answer = json.loads(content)
+        answer.setdefault("Failed", [])
+        answer["Failed"] += [{"Id": str(index), "Code": code, "Message": "made up",
+                              "SenderFault": True} for index in range(count)]
+        handler.reply(status, answer)
+        return status
+    return play
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -103,6 +116,7 @@ class SqsGate:
         self.calls = []
         self.urls = {}  # queue URLs that the agent sees -> the emulator's
         self.faults = {}  # operation -> trouble for its next calls
+        self.lease_seconds = None  # messages come again sooner than the agent has asked for
         self.trouble = None  # for all calls: operation -> trouble or None
         self.objects = []  # (method, path, headers, content) of what was no call to SQS
         self.object_faults = []  # statuses of the next uploads
@@ -181,8 +195,14 @@ class SqsGate:
         if refused is None and fault is None and self.trouble:
             fault = self.trouble(operation)
 
-        def forward(send=True):
+        def forward(send=True, without=0):
             real = {**body, "QueueUrl": self.urls[body["QueueUrl"]]}
+            if without:
+                real["Entries"] = real["Entries"][without:]
+                if not real["Entries"]:
+                    return 200, b'{"Successful": []}'
+            if self.lease_seconds and "VisibilityTimeout" in real:
+                real["VisibilityTimeout"] = self.lease_seconds
             return self._forward(handler, json.dumps(real).encode(), send)
 
         status = 0
@@ -197,7 +217,8 @@ class SqsGate:
         finally:
             with self._news:
                 self.calls.append(SqsCall(operation, body, at, time.monotonic(),
-                                          f"{refused[0]} {refused[1]}" if refused else status))
+                                          f"{refused[0]} {refused[1]}" if refused else status,
+                                          handler.headers.get("Via")))
                 self._news.notify_all()
 
     def _emulator(self, method, path, headers, content):
