@@ -37,6 +37,7 @@ struct http_exchange {
 	void (*on_done)(void *context, struct http_response *response);
 	void *context;
 	CURL *easy;
+	const char *proxy; /* NULL: none */
 	struct curl_slist *header_lines;
 	curl_mime *form;
 	struct buf body;
@@ -382,11 +383,13 @@ static int set_method_and_body(struct http_exchange *exchange, const struct http
 	return 0;
 }
 
-static void set_profile(CURL *easy, const struct http_request *request)
+static void set_profile(struct http_exchange *exchange, const struct http_request *request)
 {
+	CURL *easy = exchange->easy;
 	const struct http_profile *profile = request->profile;
 	bool is_tls = strncasecmp(request->url, "https:", 6) == 0;
 	const char *proxy = is_tls ? profile->https_proxy : profile->http_proxy;
+	exchange->proxy = proxy;
 	curl_easy_setopt(easy, CURLOPT_PROXY, proxy != NULL ? proxy : "");
 	curl_easy_setopt(easy, CURLOPT_NOPROXY, profile->no_proxy != NULL ? profile->no_proxy : "");
 	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -442,7 +445,7 @@ static int set_up(struct http_exchange *exchange, const struct http_request *req
 				 request->password != NULL ? request->password : "");
 	}
 	set_callbacks(exchange);
-	set_profile(easy, request);
+	set_profile(exchange, request);
 	set_tls(exchange, request->ignore_tls_certificate);
 	set_headers(exchange, request);
 	return set_method_and_body(exchange, request, err);
@@ -477,6 +480,45 @@ static const char *host_of(CURL *easy, CURLU **parsed, char **host)
 	return *host;
 }
 
+/* "host:port" of a proxy, without its user and password; 0 when it cannot be read. */
+static long proxy_name(const char *proxy, char name[HTTP_PROXY_NAME_SIZE])
+{
+	CURLU *url = curl_url();
+	char *host = NULL;
+	char *port = NULL;
+	long number = 0;
+	if (url != NULL &&
+	    curl_url_set(url, CURLUPART_URL, proxy,
+			 CURLU_GUESS_SCHEME | CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+	    curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
+		/* libcurl's own default for proxies. */
+		bool has_port = curl_url_get(url, CURLUPART_PORT, &port, 0) == CURLUE_OK;
+		snprintf(name, HTTP_PROXY_NAME_SIZE, "%.255s:%.5s", host, has_port ? port : "1080");
+		number = has_port ? strtol(port, NULL, 10) : 1080;
+	}
+	curl_free(host);
+	curl_free(port);
+	curl_url_cleanup(url);
+	return number;
+}
+
+/* Was it a proxy that this exchange talked to, or tried to? NO_PROXY may have kept it away; the
+ * port of the connection tells. */
+static void find_proxy(const struct http_exchange *exchange, char name[HTTP_PROXY_NAME_SIZE])
+{
+	long port = 0;
+	const char *tried = strrchr(exchange->address, ':');
+	name[0] = '\0';
+	if (exchange->proxy == NULL)
+		return;
+	curl_easy_getinfo(exchange->easy, CURLINFO_PRIMARY_PORT, &port);
+	if (port == 0 && tried != NULL)
+		port = strtol(tried + 1, NULL, 10);
+	/* Without a port nobody was reached: its name could not be looked up. */
+	if (proxy_name(exchange->proxy, name) != port && port != 0)
+		name[0] = '\0';
+}
+
 static void explain(struct http_exchange *exchange, CURLcode code, struct http_response *response)
 {
 	CURL *easy = exchange->easy;
@@ -495,6 +537,7 @@ static void explain(struct http_exchange *exchange, CURLcode code, struct http_r
 	    .detail = exchange->error_text,
 	    .address = exchange->address,
 	    .host = host_of(easy, &parsed, &host),
+	    .proxy = response->proxy,
 	    .is_connected = connected_us > 0 || exchange->times_sent > 0,
 	    .was_repeat_refused = exchange->was_repeat_refused,
 	    .is_too_large = exchange->is_too_large,
@@ -564,7 +607,10 @@ static void on_transfer_done(void *context, int curl_code)
 	if (repeat(exchange))
 		return;
 	curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (is_answered(exchange, (CURLcode)curl_code)) {
+	bool is_whole = is_answered(exchange, (CURLcode)curl_code);
+	if (!is_whole || status >= 400)
+		find_proxy(exchange, response.proxy);
+	if (is_whole) {
 		response.status = (int)status;
 		response.is_decoded = exchange->decoder != NULL;
 	} else if (is_own_fault(&exchange->body_error)) {

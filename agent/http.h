@@ -82,9 +82,12 @@ struct http_request {
 	struct spool *into; /* where the answer's body goes; NULL: into the response's buffer */
 };
 
+enum { HTTP_PROXY_NAME_SIZE = 272 };
+
 /* How it ended. Valid inside the callback only, except for what it takes. */
 struct http_response {
-	int status;                      /* 0: no answer */
+	int status;                       /* 0: no answer */
+	char proxy[HTTP_PROXY_NAME_SIZE]; /* "host:port" of the one that was used; "": none */
 	const char *code;                /* no answer: a stable code of commands ("ECONNREFUSED") */
 	char message[ERROR_MESSAGE_MAX]; /* no answer: "connect ECONNREFUSED 127.0.0.1:80" */
 	struct buf *body;                /* empty where the request said where it goes */

@@ -105,7 +105,13 @@ static void explain_send(const struct http_attempt *attempt, struct http_respons
 		fail(response, "EPIPE", "write EPIPE");
 }
 
-void http_failure_explain(const struct http_attempt *attempt, struct http_response *response)
+/* What only a proxy says: it did not make the tunnel. */
+static bool is_proxys_refusal(const char *detail)
+{
+	return mentions(detail, "from proxy") || mentions(detail, "CONNECT tunnel");
+}
+
+static void explain(const struct http_attempt *attempt, struct http_response *response)
 {
 	const char *detail = attempt->detail[0] != '\0'
 				 ? attempt->detail
@@ -117,6 +123,10 @@ void http_failure_explain(const struct http_attempt *attempt, struct http_respon
 	if (attempt->is_too_large) {
 		fail(response, "RESPONSE_TOO_LARGE", "maxContentLength size of %zu exceeded",
 		     attempt->max_response_bytes);
+		return;
+	}
+	if (is_proxys_refusal(detail)) {
+		fail(response, "EPROTO", "%s", detail);
 		return;
 	}
 	switch (attempt->curl_code) {
@@ -166,4 +176,17 @@ void http_failure_explain(const struct http_attempt *attempt, struct http_respon
 		fail(response, "AGENT_ERROR", "%s", detail);
 		break;
 	}
+}
+
+void http_failure_explain(const struct http_attempt *attempt, struct http_response *response)
+{
+	char message[sizeof response->message];
+	bool is_about_proxy = !attempt->is_connected || is_proxys_refusal(attempt->detail);
+	explain(attempt, response);
+	if (attempt->proxy[0] == '\0')
+		return;
+	snprintf(message, sizeof message,
+		 is_about_proxy ? "the proxy %s: %.200s" : "by way of the proxy %s: %.200s",
+		 attempt->proxy, response->message);
+	memcpy(response->message, message, sizeof message);
 }

@@ -13,6 +13,7 @@ struct http_attempt {
 	const char *detail;        /* libcurl's error buffer */
 	const char *address;       /* "127.0.0.1:80", the last one tried; "" before any */
 	const char *host;          /* of the URL */
+	const char *proxy;         /* "host:port" of the one in the way; "": none */
 	bool is_connected;         /* a connection (with TLS where asked for) stood */
 	bool was_repeat_refused;   /* libcurl wanted to send the request a second time */
 	bool is_too_large;         /* the body went past the limit */

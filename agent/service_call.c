@@ -89,6 +89,16 @@ bool service_is_unreachable(const char *code)
 	return false;
 }
 
+char *service_by_proxy(const struct http_response *response)
+{
+	if (response->proxy[0] == '\0')
+		return mem_strdup("");
+	return mem_printf(response->status == 407
+			      ? ": the proxy %s wants a user and a password, or others"
+			      : " by way of the proxy %s",
+			  response->proxy);
+}
+
 void transport_outcome_from_response(struct transport_outcome *outcome,
 				     const struct http_response *response, const char *what)
 {
@@ -105,13 +115,15 @@ void transport_outcome_from_response(struct transport_outcome *outcome,
 	}
 	outcome->is_refused = status == 401 || status == 403;
 	outcome->is_gone = status >= 400 && status <= 499 && !outcome->is_refused &&
-			   status != 408 && status != 429;
+			   status != 407 && status != 408 && status != 429;
 	outcome->retry_after_ms = service_retry_after_ms(response);
 	struct json_object *message = error_message(response);
-	snprintf(outcome->reason, sizeof outcome->reason, "%s: HTTP status %d%s%s%s", what, status,
-		 message != NULL ? ": " : "",
+	char *by = service_by_proxy(response);
+	snprintf(outcome->reason, sizeof outcome->reason, "%s%s: HTTP status %d%s%s%s", what, by,
+		 status, message != NULL ? ": " : "",
 		 message != NULL ? json_object_get_string(message) : "",
 		 outcome->is_refused ? " (check AUTH_TOKEN, ORG_SLUG and AGENT_ID)" : "");
+	free(by);
 	json_object_put(message);
 }
 

@@ -59,6 +59,10 @@ const struct url *service_api_address(const struct service_api *api);
 /* Does this code of http_response say that nobody listens at the address? */
 bool service_is_unreachable(const char *code);
 
+/* " by way of the proxy …", or what that has against us; "" without one. For messages; the
+ * caller frees it. */
+char *service_by_proxy(const struct http_response *response);
+
 /* What the peer asks for with Retry-After; 0: nothing. */
 int64_t service_retry_after_ms(const struct http_response *response);
 

@@ -117,9 +117,11 @@ static void read_failure(const struct sqs_call *call, const struct http_response
 	    response->status == 401 || response->status == 403 || is_about_keys(outcome->code);
 	base->is_gone = response->status == 400 && sqs_is_lasting(outcome->code);
 	base->retry_after_ms = service_retry_after_ms(response);
-	snprintf(base->reason, sizeof base->reason, "%s: HTTP status %d%s%s%s%.200s", call->what,
-		 response->status, outcome->code[0] != '\0' ? ": " : "", outcome->code,
+	char *by = service_by_proxy(response);
+	snprintf(base->reason, sizeof base->reason, "%s%s: HTTP status %d%s%s%s%.200s", call->what,
+		 by, response->status, outcome->code[0] != '\0' ? ": " : "", outcome->code,
 		 message[0] != '\0' ? ": " : "", message);
+	free(by);
 	json_object_put(json);
 }
 
