@@ -5,9 +5,11 @@
 enum {
 	BUSY_FROM = 16, /* commands in flight: fewer do not wait for each other */
 	GATHER_MAX_MS = 1000,
+	RECENT_MS = 2000, /* what ended longer ago says nothing about now */
+	UNKNOWN_MS = 50,  /* to gather while nothing is known */
 	CALLS_AT_ONCE = 4,
 	/* A little more than a batch, since they do not come evenly. */
-	GATHERED = SQS_BATCH_MAX + 4,
+	GATHERED = SQS_BATCH_MAX + 2,
 };
 
 void tdp_pace_command_ended(struct tdp_pace *pace)
@@ -18,12 +20,19 @@ void tdp_pace_command_ended(struct tdp_pace *pace)
 
 int64_t tdp_pace_gather_ms(const struct tdp_pace *pace)
 {
+	int64_t now_ms = clock_monotonic_ms();
+	int64_t passed_ms = 0;
+	int64_t count = 0;
 	if (pace->is_hurried || pace->in_flight(pace->context) < BUSY_FROM)
 		return 0;
-	/* Since the oldest one that is known; before there are so many the time is long, and
-	 * waiting for them not worth while. */
-	int64_t passed_ms = clock_monotonic_ms() - pace->ended_ms[pace->next];
-	int64_t time_ms = passed_ms * GATHERED / TDP_PACE_SAMPLES;
+	for (size_t i = 0; i < TDP_PACE_SAMPLES; i++) {
+		int64_t ago_ms = now_ms - pace->ended_ms[i];
+		if (pace->ended_ms[i] == 0 || ago_ms > RECENT_MS)
+			continue;
+		count++;
+		passed_ms = ago_ms > passed_ms ? ago_ms : passed_ms;
+	}
+	int64_t time_ms = count > 0 ? passed_ms * GATHERED / count : UNKNOWN_MS;
 	return time_ms < GATHER_MAX_MS ? time_ms : GATHER_MAX_MS;
 }
 

@@ -274,7 +274,10 @@ static void on_pause_over(void *context)
 static void transport_tdp_receive(struct transport *transport, size_t max)
 {
 	struct transport_tdp *self = self_of(transport);
-	int64_t gather_ms = self->full > 0 ? 0 : tdp_pace_gather_ms(&self->pace);
+	/* What was full once may have left a little behind, what was twice has left much. */
+	int64_t gather_ms = self->full > 1 ? 0 : tdp_pace_gather_ms(&self->pace);
+	if (self->full == 1)
+		gather_ms /= 2;
 	self->wanted = max;
 	if (!has_config(self))
 		self->config_call = tdp_config_ask(&self->api, on_config, self);

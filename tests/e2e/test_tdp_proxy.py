@@ -89,7 +89,7 @@ def test_a_proxy_that_refuses_is_named(tdp, proxy, transport):
 def test_a_proxy_that_makes_no_tunnel_is_named(tls_site, proxy, certificates):
     agent = tls_site.start(HTTPS_PROXY=proxy.url("wrong"), CA_FILE=certificates.ca.certificate_file)
     line = agent.process.wait_for(lambda line: "polling for commands" in line)
-    assert f"proxy 127.0.0.1:{proxy.port}" in line and "407" in line
+    assert f"the proxy 127.0.0.1:{proxy.port}: CONNECT tunnel failed, response 40" in line
 
 
 @pytest.mark.parametrize("setting, site", [("HTTP_PROXY", "tdp"), ("HTTPS_PROXY", "tls_site")])
