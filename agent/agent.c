@@ -650,6 +650,7 @@ static void resume(void *context, const struct journal_row *row)
 		command->answer.status = row->status;
 		command->answer.ended_at_ms = row->ended_at_ms;
 		command->answer_size = row->answer_size;
+		command->answer.http_status = row->http_status;
 		command->is_unloaded = true;
 		command->upload_url = row->upload_url != NULL ? mem_strdup(row->upload_url) : NULL;
 		command->expires_at_ms = row->expires_at_ms;

@@ -26,16 +26,17 @@ const char *const journal_statement_texts[STATEMENTS] = {
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [INSERT] = "INSERT OR REPLACE INTO commands (id, state, command, receipt, attempt, upload_url,"
-	       " expires_at, received_at, status, ended_at, answer, answer_file, answer_size)"
-	       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+	       " expires_at, received_at, status, ended_at, answer, answer_file, answer_size,"
+	       " http_status)"
+	       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     [UPDATE_EXECUTING] = "UPDATE commands SET state = ?2 WHERE seq = ?1",
     [UPDATE_DONE] =
 	"UPDATE commands SET state = ?2, command = NULL, receipt = ?4, attempt = ?5,"
-	" status = ?9, ended_at = ?10, answer = ?11, answer_file = ?12, answer_size = ?13"
-	" WHERE seq = ?1",
+	" status = ?9, ended_at = ?10, answer = ?11, answer_file = ?12, answer_size = ?13,"
+	" http_status = ?14 WHERE seq = ?1",
     [UPDATE_POSTED] = "UPDATE commands SET state = 4, posted_at = ?2 WHERE id = ?1",
-    [SELECT_ONE] = "SELECT status, ended_at, answer, answer_file, seq, answer_size FROM commands"
-		   " WHERE id = ?1 AND state >= 3",
+    [SELECT_ONE] = "SELECT status, ended_at, answer, answer_file, seq, answer_size,"
+		   " http_status FROM commands WHERE id = ?1 AND state >= 3",
 };
 
 /* Runs a statement without rows. */
@@ -119,6 +120,7 @@ static int bind_answer(struct journal *journal, sqlite3_stmt *statement, struct 
 	sqlite3_bind_int(statement, 9, (int)answer->status);
 	sqlite3_bind_int64(statement, 10, answer->ended_at_ms);
 	sqlite3_bind_int64(statement, 13, (int64_t)answer->json.size);
+	sqlite3_bind_int(statement, 14, answer->http_status);
 	journal->added_bytes += answer->json.size;
 	if (!spool_is_file(&answer->json) && answer->json.size < SPOOL_FROM_BYTES) {
 		sqlite3_bind_blob64(statement, 11, buf_str(spool_memory(&answer->json)),
@@ -450,6 +452,7 @@ enum journal_found journal_find(struct journal *journal, const char *id, struct 
 		answer->status = (enum answer_status)sqlite3_column_int(statement, 0);
 		answer->ended_at_ms = sqlite3_column_int64(statement, 1);
 		*size = (size_t)sqlite3_column_int64(statement, 5);
+		answer->http_status = sqlite3_column_int(statement, 6);
 	} else if (found != SQLITE_DONE) {
 		journal_fail(journal->db, &err, "looking for a command");
 		log_error("%s: %s", id, err.message);

@@ -89,6 +89,7 @@ struct journal_row {
 	enum answer_status status;
 	int64_t ended_at_ms;
 	size_t answer_size;
+	int http_status; /* the target's; 0: none */
 };
 
 /* Walks them in order of arrival. */

@@ -23,7 +23,7 @@ static const char SCHEMA[] =
     " command BLOB, receipt TEXT, attempt INTEGER NOT NULL, upload_url TEXT,"
     " expires_at INTEGER NOT NULL, received_at INTEGER NOT NULL,"
     " status INTEGER, ended_at INTEGER, posted_at INTEGER,"
-    " answer BLOB, answer_file TEXT, answer_size INTEGER);"
+    " answer BLOB, answer_file TEXT, answer_size INTEGER, http_status INTEGER);"
     "CREATE INDEX IF NOT EXISTS commands_open ON commands (seq) WHERE posted_at IS NULL;"
     "CREATE INDEX IF NOT EXISTS commands_posted ON commands (posted_at)"
     " WHERE posted_at IS NOT NULL;";

@@ -10,7 +10,7 @@
 /* Read by on_row_of: the columns must stand in this order. */
 #define ROW_COLUMNS                                                                           \
 	"id, state, command, receipt, attempt, upload_url, expires_at, received_at, status, " \
-	"ended_at, answer_size, seq"
+	"ended_at, answer_size, seq, http_status"
 
 static enum command_state state_of_stored(int state)
 {
@@ -43,6 +43,7 @@ static int walk(sqlite3 *db, void (*on_row)(void *context, const struct journal_
 		    .ended_at_ms = sqlite3_column_int64(statement, 9),
 		    .answer_size = (size_t)sqlite3_column_int64(statement, 10),
 		    .seq = sqlite3_column_int64(statement, 11),
+		    .http_status = sqlite3_column_int(statement, 12),
 		};
 		on_row(context, &row);
 	}

@@ -9,18 +9,19 @@
 #include <stdlib.h>
 
 enum {
-	COLUMNS = 14,
+	COLUMNS = 15,
 	MISSES_MAX = 10000, /* rows in a row that cannot be read: then this end is given up */
 };
 
 #define COPIED                                                                                \
 	"id, max(state, 2), command, receipt, attempt, upload_url, expires_at, received_at, " \
-	"status, ended_at, posted_at, answer, answer_file, answer_size"
+	"status, ended_at, posted_at, answer, answer_file, answer_size, http_status"
 
 static const char INSERT_COPY[] =
     "INSERT OR IGNORE INTO commands (id, state, command, receipt, attempt, upload_url,"
-    " expires_at, received_at, status, ended_at, posted_at, answer, answer_file, answer_size)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    " expires_at, received_at, status, ended_at, posted_at, answer, answer_file, answer_size,"
+    " http_status)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 static void copy_row(sqlite3_stmt *from, sqlite3_stmt *to)
 {

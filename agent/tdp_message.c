@@ -48,6 +48,7 @@ int tdp_message_read(struct tdp_message *message, struct json_object *json, stru
 		return error_set(err, ERR_INVALID, "it has no commandId");
 	}
 	message->command = command;
+	message->text = (struct json_span){.text = body, .size = size};
 	return 0;
 }
 

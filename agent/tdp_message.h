@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/json.h"
 
 #include <json-c/json.h>
 
@@ -12,6 +13,7 @@ struct tdp_message {
 	const char *receipt; /* NULL: none, it cannot be deleted */
 	int attempt;         /* from 1 */
 	struct json_object *command;
+	struct json_span text; /* the command's, as it came */
 };
 
 /* Texts are borrowed from json; the caller puts command. Anything that is no JSON object with

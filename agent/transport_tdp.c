@@ -154,8 +154,10 @@ static void deliver(struct transport_tdp *self, struct json_object *json)
 		drop_unusable(self, &message, json, err.message);
 		return;
 	}
-	struct transport_delivery delivery = {
-	    .command = message.command, .receipt = message.receipt, .attempt = message.attempt};
+	struct transport_delivery delivery = {.command = message.command,
+					      .text = message.text,
+					      .receipt = message.receipt,
+					      .attempt = message.attempt};
 	self->events.on_delivery(self->events.context, &delivery);
 	json_object_put(message.command);
 }

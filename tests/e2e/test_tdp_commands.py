@@ -7,8 +7,9 @@ import pytest
 
 from support.raw_target import text
 from support.requestors import LEGACY, V2, timestamp
-from support.v2 import WithCryptography
+from support.sqs_gate import error
 from support.tdp_site import KEY
+from support.v2 import WithCryptography
 
 pytest_plugins = ["tdp_plugin"]
 
@@ -130,9 +131,23 @@ def test_a_large_answer_without_an_upload_url_fails_and_names_the_status(tdp, ra
     tdp.start()
     url = raw.url(text("x" * 300000, "201 Created"))
     end = tdp.send({"method": "GET", "url": url})
-    error = json.loads(end["body"]["body"])
-    assert end["status"] == "FAILURE" and error["code"] == "RESPONSE_TOO_LARGE"
-    assert "201" in error["message"]
+    reason = json.loads(end["body"]["body"])
+    assert end["status"] == "FAILURE" and reason["code"] == "RESPONSE_TOO_LARGE"
+    assert "201" in reason["message"]
+    raw.only(url)
+
+
+def test_a_large_answer_names_the_status_also_after_a_restart(tdp, raw):
+    agent = tdp.start()
+    tdp.gate.trouble = lambda operation: error(500, "InternalError") if "Send" in operation else None
+    url = raw.url(text("x" * 300000, "201 Created"))
+    command_id = tdp.submit({"method": "GET", "url": url})
+    tdp.gate.wait_for(lambda: any("RESPONSE_TOO_LARGE" in str(call.body) for call in tdp.gate.calls))
+    agent.kill()  # with the answer in the journal
+    tdp.gate.trouble = None
+    agent.start()
+    reason = json.loads(tdp.wait_end(command_id)["body"]["body"])
+    assert reason["code"] == "RESPONSE_TOO_LARGE" and "201" in reason["message"]
     raw.only(url)
 
 
