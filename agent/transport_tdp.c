@@ -5,6 +5,7 @@
 #include "agent/tdp_credentials.h"
 #include "agent/tdp_message.h"
 #include "agent/tdp_receipts.h"
+#include "agent/tdp_receives.h"
 #include "agent/tdp_statuses.h"
 #include "agent/transport.h"
 #include "base/clock.h"
@@ -15,26 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 enum {
 	CALL_TIMEOUT_MS = 30000,
 	LAST_WORD_TIMEOUT_MS = 1000, /* "stopped" must not hold up a stop for long, */
 	LAST_CALLS_MS = 1000,        /* nor must what the queues are still to hear */
 	LONG_POLL_SECONDS_MAX = 20,  /* of SQS */
-	SLACK_MS = 15000,            /* that a long poll may take beyond its own time */
-	RECEIVES_AT_ONCE = 4,        /* while each brings all that it can */
-	EMPTY_AT_ONCE_MS = 500,      /* a long poll that brings nothing so soon … */
-	EMPTY_PAUSE_MS = 1000,       /* … must not become a busy loop */
 	LEASE_SECONDS = 30,          /* of messages that stay while their command runs */
 	POST_MAX = 4 * 1024 * 1024,  /* status messages under way */
-};
-
-struct receive_call {
-	struct transport_tdp *transport;
-	struct sqs_call *call;
-	int64_t started_ms;
-	LIST_ENTRY(receive_call) link;
 };
 
 struct transport_tdp {
@@ -55,16 +44,9 @@ struct transport_tdp {
 	struct url queue_url;     /* of the source queue; without texts: not known */
 	struct service_call *config_call;
 
-	/* A receive of the agent: one call, or some at once while there is much to get. */
-	size_t wanted;
-	size_t calls;   /* that this receive began … */
-	size_t brought; /* … and what they brought */
-	size_t full;    /* receives in a row that brought all that they could */
-	bool is_first;  /* the next call is the first one: it does not wait */
-	bool keeps;     /* SQS_ACK=done: messages stay until their command has ended */
-	struct transport_outcome received;
-	struct loop_timer *pause;
-	LIST_HEAD(, receive_call) receives;
+	struct tdp_receives *receives;
+	size_t wanted;     /* by the agent's receive */
+	bool keeps;        /* SQS_ACK=done: messages stay until their command has ended */
 	uint64_t unusable; /* messages that were no commands */
 
 	struct service_call *announcement; /* that it has started or stopped */
@@ -126,13 +108,6 @@ static void forget_config(struct transport_tdp *self)
 	tdp_config_release(&old);
 }
 
-static void end_receive(struct transport_tdp *self)
-{
-	struct transport_outcome outcome = self->received;
-	self->wanted = 0;
-	self->events.on_received(self->events.context, &outcome);
-}
-
 static void drop_unusable(struct transport_tdp *self, const struct tdp_message *message,
 			  struct json_object *json, const char *reason)
 {
@@ -146,8 +121,9 @@ static void drop_unusable(struct transport_tdp *self, const struct tdp_message *
 		tdp_receipts_add(self->deletes, message->receipt);
 }
 
-static void deliver(struct transport_tdp *self, struct json_object *json)
+static void on_message(void *context, struct json_object *json)
 {
+	struct transport_tdp *self = context;
 	struct tdp_message message;
 	struct error err;
 	if (tdp_message_read(&message, json, &err) != 0) {
@@ -162,129 +138,44 @@ static void deliver(struct transport_tdp *self, struct json_object *json)
 	json_object_put(message.command);
 }
 
-static void receive_now(struct transport_tdp *self);
-
-/* All calls of a receive have ended. An empty answer that did not wait would come again and
- * again. */
-static void round_ended(struct transport_tdp *self, int64_t took_ms)
+static void on_receive_ended(void *context, const struct sqs_outcome *outcome)
 {
-	size_t most = self->calls * SQS_BATCH_MAX;
-	if (most > self->wanted)
-		most = self->wanted;
-	self->full = self->brought >= most ? self->full + 1 : 0;
-	if (self->received.is_ok && self->brought == 0 && took_ms < EMPTY_AT_ONCE_MS &&
-	    !self->is_first)
-		loop_timer_start(self->pause, EMPTY_PAUSE_MS);
-	else
-		end_receive(self);
-	self->is_first = false;
-}
-
-static void on_receive_answer(void *context, struct json_object *answer,
-			      const struct sqs_outcome *outcome)
-{
-	struct receive_call *call = context;
-	struct transport_tdp *self = call->transport;
-	int64_t took_ms = clock_monotonic_ms() - call->started_ms;
-	struct json_object *messages = json_member(answer, "Messages");
-	LIST_REMOVE(call, link);
-	free(call);
-	size_t count =
-	    json_object_is_type(messages, json_type_array) ? json_object_array_length(messages) : 0;
-	/* Of several calls one that went well is enough: the next receive shows the trouble. */
-	if (outcome->base.is_ok || !self->received.is_ok)
-		self->received = outcome->base;
+	struct transport_tdp *self = context;
 	if (outcome->base.is_ok)
 		self->events.on_reached(self->events.context);
 	else if (strstr(outcome->code, "QueueDoesNotExist") != NULL ||
 		 strstr(outcome->code, "NonExistentQueue") != NULL)
 		forget_config(self);
-	self->brought += count;
-	for (size_t i = 0; i < count; i++)
-		deliver(self, json_object_array_get_idx(messages, i));
-	if (LIST_EMPTY(&self->receives))
-		round_ended(self, took_ms);
-}
-
-static void start_receive(struct transport_tdp *self, size_t max, int64_t wait_seconds)
-{
-	struct receive_call *call = mem_new(struct receive_call);
-	struct json_object *body = json_new_object();
-	struct json_object *attributes = json_new_array();
-	static const char count[] = "ApproximateReceiveCount";
-	json_append(attributes, json_new_string(count, sizeof count - 1));
-	json_set_int64(body, "MaxNumberOfMessages",
-		       (int64_t)(max < SQS_BATCH_MAX ? max : SQS_BATCH_MAX));
-	json_set_int64(body, "WaitTimeSeconds", wait_seconds);
-	json_set(body, "AttributeNames", attributes);
-	/* What stays in the queue comes again soon when this agent dies. */
-	if (self->keeps)
-		json_set_int64(body, "VisibilityTimeout", LEASE_SECONDS);
-	call->transport = self;
-	call->started_ms = clock_monotonic_ms();
-	LIST_INSERT_HEAD(&self->receives, call, link);
-	call->call =
-	    sqs_start(&self->sqs, "ReceiveMessage", self->config.source_queue, body,
-		      wait_seconds * 1000 + SLACK_MS, LIMIT_RECEIVE_BYTES, on_receive_answer, call);
-}
-
-static void receive_now(struct transport_tdp *self)
-{
-	int64_t wait_seconds = self->settings->poll_wait_seconds;
-	if (wait_seconds > LONG_POLL_SECONDS_MAX)
-		wait_seconds = LONG_POLL_SECONDS_MAX;
-	if (self->is_first) /* to find out at once whether the queue is there */
-		wait_seconds = 0;
-	/* One more for each two that were full; the others take what is there already. */
-	self->calls = 1 + self->full / 2;
-	if (self->calls > RECEIVES_AT_ONCE)
-		self->calls = RECEIVES_AT_ONCE;
-	if (self->calls > 1 && self->calls > self->wanted / SQS_BATCH_MAX)
-		self->calls = self->wanted < SQS_BATCH_MAX ? 1 : self->wanted / SQS_BATCH_MAX;
-	self->brought = 0;
-	self->received = (struct transport_outcome){0};
-	start_receive(self, self->wanted, wait_seconds);
-	for (size_t i = 1; i < self->calls; i++)
-		start_receive(self, SQS_BATCH_MAX, 0);
+	self->events.on_received(self->events.context, &outcome->base);
 }
 
 static void on_config(void *context, struct json_object *answer,
 		      const struct transport_outcome *outcome)
 {
 	struct transport_tdp *self = context;
+	struct transport_outcome result = *outcome;
 	struct error err;
 	self->config_call = NULL;
-	self->received = *outcome;
-	if (outcome->is_ok && tdp_config_read(&self->config, answer, &err) != 0) {
-		self->received.is_ok = false;
-		snprintf(self->received.reason, sizeof self->received.reason, "%s", err.message);
+	if (result.is_ok && tdp_config_read(&self->config, answer, &err) != 0) {
+		result.is_ok = false;
+		memcpy(result.reason, err.message, sizeof result.reason);
 	}
-	if (!self->received.is_ok) {
-		end_receive(self);
+	if (!result.is_ok) {
+		self->events.on_received(self->events.context, &result);
 		return;
 	}
 	use_queues(self);
-	receive_now(self);
-}
-
-static void on_pause_over(void *context)
-{
-	struct transport_tdp *self = context;
-	receive_now(self);
+	tdp_receives_start(self->receives, self->config.source_queue, self->wanted);
 }
 
 static void transport_tdp_receive(struct transport *transport, size_t max)
 {
 	struct transport_tdp *self = self_of(transport);
-	/* What was full once may have left a little behind, what was twice has left much. */
-	int64_t gather_ms = self->full > 1 ? 0 : tdp_pace_gather_ms(&self->pace);
-	if (self->full == 1)
-		gather_ms /= 2;
 	self->wanted = max;
-	if (!has_config(self))
-		self->config_call = tdp_config_ask(&self->api, on_config, self);
+	if (has_config(self))
+		tdp_receives_start(self->receives, self->config.source_queue, max);
 	else
-		loop_timer_start(self->pause, gather_ms);
+		self->config_call = tdp_config_ask(&self->api, on_config, self);
 }
 
 static void transport_tdp_receive_cancel(struct transport *transport)
@@ -293,14 +184,7 @@ static void transport_tdp_receive_cancel(struct transport *transport)
 	self->pace.is_hurried = true;
 	service_call_cancel(self->config_call);
 	self->config_call = NULL;
-	loop_timer_stop(self->pause);
-	struct receive_call *call = LIST_FIRST(&self->receives);
-	LIST_INIT(&self->receives);
-	for (struct receive_call *next; call != NULL; call = next) {
-		next = LIST_NEXT(call, link);
-		sqs_cancel(call->call);
-		free(call);
-	}
+	tdp_receives_cancel(self->receives);
 }
 
 static void on_posted(void *context, struct transport_post **posts, size_t count,
@@ -443,11 +327,11 @@ static void transport_tdp_free(struct transport *transport)
 	transport_tdp_receive_cancel(transport);
 	service_call_cancel(self->announcement);
 	service_call_cancel(self->heartbeat);
+	tdp_receives_free(self->receives);
 	tdp_statuses_free(self->statuses);
 	tdp_receipts_free(self->deletes);
 	tdp_receipts_free(self->extensions);
 	tdp_credentials_free(self->credentials);
-	loop_timer_free(self->pause);
 	loop_timer_free(self->last_word);
 	sqs_release(&self->sqs);
 	tdp_config_release(&self->config);
@@ -479,6 +363,14 @@ static void set_up_queues(struct transport_tdp *self)
 {
 	/* Messages that are deleted at once come in tens already. */
 	const struct tdp_pace *deletes_pace = self->keeps ? &self->pace : NULL;
+	struct tdp_receives_events events = {
+	    .context = self, .on_message = on_message, .on_ended = on_receive_ended};
+	int64_t wait_seconds = self->settings->poll_wait_seconds;
+	if (wait_seconds > LONG_POLL_SECONDS_MAX)
+		wait_seconds = LONG_POLL_SECONDS_MAX;
+	/* What stays in the queue comes again soon when this agent dies. */
+	self->receives = tdp_receives_new(self->loop, &self->sqs, &self->pace, wait_seconds,
+					  self->keeps ? LEASE_SECONDS : 0, &events);
 	self->statuses = tdp_statuses_new(self->loop, &self->sqs, &self->pace,
 					  self->settings->agent_id, on_posted, self);
 	self->deletes = tdp_deletes_new(self->loop, self->source, &self->sqs, deletes_pace);
@@ -498,8 +390,6 @@ struct transport *transport_tdp_new(struct loop *loop, struct http_client *clien
 	self->settings = settings;
 	self->events = *events;
 	self->keeps = settings->sqs_ack == SQS_ACK_DONE;
-	self->is_first = true;
-	LIST_INIT(&self->receives);
 	if (service_api_init(&self->api, client, settings, err) != 0) {
 		free(self);
 		return NULL;
@@ -507,7 +397,6 @@ struct transport *transport_tdp_new(struct loop *loop, struct http_client *clien
 	self->pace = (struct tdp_pace){.in_flight = events->in_flight, .context = events->context};
 	self->credentials = tdp_credentials_new(loop, source, &self->api, on_reached, self);
 	sqs_init(&self->sqs, client, settings, self->credentials);
-	self->pause = loop_timer_new(loop, on_pause_over, self);
 	self->last_word = loop_timer_new(loop, wait_for_queues, self);
 	set_up_queues(self);
 	self->base = (struct transport){
