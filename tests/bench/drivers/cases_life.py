@@ -7,7 +7,7 @@ from drivers import relays
 from drivers.cases_speed import Case
 from drivers.figures import Figure, by_round, per_command
 from drivers.place import KIB, MIB
-from drivers.processes import BUILD, environment
+from drivers.processes import BUILD, Failure, environment
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 MB = 1e6
@@ -172,6 +172,21 @@ class Idle(Case):
                 Figure("CPU", "µs/s", by_round(rounds, "agent", lambda seen: seen["cpu"]))]
 
 
+class StuckWatch:
+    """Ends a long run whose process has stopped working: it would only end by its time limit."""
+    SECONDS, CPU_SECONDS = 60, 0.1
+
+    def __init__(self):
+        self.since, self.cpu = time.monotonic(), 0.0
+
+    def __call__(self, process):
+        cpu, now = process.cpu_seconds(), time.monotonic()
+        if cpu - self.cpu > self.CPU_SECONDS:
+            self.since, self.cpu = now, cpu
+        elif now - self.since > self.SECONDS:
+            raise Failure(f"no work for {self.SECONDS} s, the log ends with: {process.said()}")
+
+
 class Soak(Case):
     name = "soak"
     is_quick = False
@@ -188,6 +203,7 @@ class Soak(Case):
 
         def look(process, when):
             seen[f"rss {when}"] = rss(process)
+            seen[f"peak {when}"] = rss(process, "VmHWM")
             seen[f"connections {when}"], seen[f"others {when}"] = process.descriptors()
             seen[f"cpu {when}"] = process.cpu_seconds()
 
@@ -198,7 +214,7 @@ class Soak(Case):
         warm = max(2000, self.commands // 20)
         seen["figures"] = self.relay(
             relays.agent, window=256, warm=warm, count=self.commands,
-            at_warm=lambda process: look(process, "before"), after=after,
+            at_warm=lambda process: look(process, "before"), meanwhile=StuckWatch(), after=after,
             seconds=120 + self.commands // 500)
         return {"agent": seen}
 
@@ -213,6 +229,8 @@ class Soak(Case):
                        ("most", 0)),
                 Figure("connections kept at the end", "", by_round(
                     rounds, "agent", lambda seen: seen["connections after"])),
+                Figure("peak of RSS above that at the beginning", "MB", by_round(
+                    rounds, "agent", lambda seen: (seen["peak after"] - seen["rss before"]) / MB)),
                 Figure("RSS at the end", "MB",
                        by_round(rounds, "agent", lambda seen: seen["rss after"] / MB)),
                 Figure("CPU per command", "µs", by_round(
