@@ -14,6 +14,9 @@
 /* One piece at its worst: each byte as \u00XX, sealed and in base64. */
 static const size_t PIECE_MAX_BYTES = 8 * LIMIT_MIB;
 
+/* Status and headers of most answers. */
+enum { USUAL_REST_BYTES = 512 };
+
 struct answer_build {
 	struct answer *answer;
 	struct spool *body;
@@ -154,6 +157,9 @@ static int put_plain(struct answer_build *build, struct error *err)
 
 static void begin(struct answer_build *build)
 {
+	size_t first =
+	    build->body->size < SPOOL_PIECE_BYTES ? build->body->size : SPOOL_PIECE_BYTES;
+	(void)buf_reserve(&build->plain, 2 * first + USUAL_REST_BYTES); /* else it grows */
 	spool_rewind(build->body);
 	spool_reset(&build->answer->json);
 	build->answer->json.folder = build->body->folder;

@@ -254,24 +254,36 @@ int json_write(struct buf *out, struct json_object *value)
 	return buf_append(out, text, size);
 }
 
-static void append_escaped(struct buf *out, unsigned char c)
+/* The letter of a short escape; 0: none. */
+static char short_escape(unsigned char c)
 {
-	static const char short_names[32] = {
-	    ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-	char name = c < 0x20 ? short_names[c] : (char)c;
-
-	if (name)
-		buf_append(out, (char[]){'\\', name}, 2);
-	else
-		buf_printf(out, "\\u%04x", c);
+	static const char names[128] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r',
+					['\t'] = 't', ['"'] = '"',  ['\\'] = '\\'};
+	return c < 0x80 ? names[c] : '\0';
 }
 
 /* What a byte becomes: itself (1), a backslash and a letter (2), or \u00XX (6). */
 static size_t escaped_size(unsigned char c)
 {
-	if (c >= 0x20)
-		return c == '"' || c == '\\' ? 2 : 1;
-	return strchr("\b\f\n\r\t", c) != NULL && c != '\0' ? 2 : 6;
+	if (short_escape(c) != '\0')
+		return 2;
+	return c < 0x20 ? 6 : 1;
+}
+
+/* Writes it at out, where there is room; where it ends. */
+static char *put_escaped(char *out, unsigned char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	char name = short_escape(c);
+	*out++ = '\\';
+	if (name != '\0') {
+		*out++ = name;
+		return out;
+	}
+	memcpy(out, "u00", 3);
+	out[3] = digits[c >> 4];
+	out[4] = digits[c & 15];
+	return out + 5;
 }
 
 int json_write_escaped(struct buf *out, const char *bytes, size_t size)
@@ -280,17 +292,19 @@ int json_write_escaped(struct buf *out, const char *bytes, size_t size)
 
 	for (size_t i = 0; i < size; i++)
 		total += escaped_size((unsigned char)bytes[i]);
-	if (buf_reserve(out, total) < 0 || total == size)
+	if (total == size || buf_reserve(out, total) < 0)
 		return buf_append(out, bytes, size);
+	char *at = out->data + out->size;
 	for (size_t i = 0; i < size; i++) {
 		unsigned char c = (unsigned char)bytes[i];
 
 		if (c >= 0x20 && c != '"' && c != '\\')
-			out->data[out->size++] = (char)c;
+			*at++ = (char)c;
 		else
-			append_escaped(out, c);
+			at = put_escaped(at, c);
 	}
-	out->data[out->size] = '\0';
+	*at = '\0';
+	out->size += total;
 	return 0;
 }
 

@@ -73,60 +73,62 @@ static uint32_t read_unit(const char *digits)
 	       hex_value(digits[3]);
 }
 
-static void append_utf8(struct buf *out, uint32_t point)
+static char *put_utf8(char *out, uint32_t point)
 {
-	char bytes[4];
-	size_t count = 0;
 	if (point < 0x80) {
-		bytes[count++] = (char)point;
-	} else if (point < 0x800) {
-		bytes[count++] = (char)(0xC0 | point >> 6);
-		bytes[count++] = (char)(0x80 | (point & 0x3F));
-	} else if (point < 0x10000) {
-		bytes[count++] = (char)(0xE0 | point >> 12);
-		bytes[count++] = (char)(0x80 | (point >> 6 & 0x3F));
-		bytes[count++] = (char)(0x80 | (point & 0x3F));
-	} else {
-		bytes[count++] = (char)(0xF0 | point >> 18);
-		bytes[count++] = (char)(0x80 | (point >> 12 & 0x3F));
-		bytes[count++] = (char)(0x80 | (point >> 6 & 0x3F));
-		bytes[count++] = (char)(0x80 | (point & 0x3F));
+		*out++ = (char)point;
+		return out;
 	}
-	buf_append(out, bytes, count);
+	if (point < 0x800) {
+		*out++ = (char)(0xC0 | point >> 6);
+	} else if (point < 0x10000) {
+		*out++ = (char)(0xE0 | point >> 12);
+		*out++ = (char)(0x80 | (point >> 6 & 0x3F));
+	} else {
+		*out++ = (char)(0xF0 | point >> 18);
+		*out++ = (char)(0x80 | (point >> 12 & 0x3F));
+		*out++ = (char)(0x80 | (point >> 6 & 0x3F));
+	}
+	*out++ = (char)(0x80 | (point & 0x3F));
+	return out;
 }
 
-/* What an escape stands for; how many bytes it took. */
-static size_t append_escape(struct buf *out, const char *at)
+/* What the escape at *at stands for; *at is behind it then. */
+static char *put_unescaped(char *out, const char **at)
 {
 	static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
-	const char *name = strchr(names, at[1]);
-	if (at[1] != 'u') {
-		buf_append_char(out, name != NULL ? values[name - names] : at[1]);
-		return 2;
+	const char *escape = *at;
+	if (escape[1] != 'u') {
+		const char *name = strchr(names, escape[1]);
+		*at += 2;
+		*out++ = name != NULL ? values[name - names] : escape[1];
+		return out;
 	}
-	uint32_t unit = read_unit(at + 2);
-	if (unit < 0xD800 || unit > 0xDFFF) {
-		append_utf8(out, unit);
-		return 6;
+	uint32_t unit = read_unit(escape + 2);
+	*at += 6;
+	if (unit >= 0xD800 && unit <= 0xDFFF) {
+		unit = 0x10000 + ((unit - 0xD800) << 10) + (read_unit(escape + 8) - 0xDC00);
+		*at += 6;
 	}
-	append_utf8(out, 0x10000 + ((unit - 0xD800) << 10) + (read_unit(at + 8) - 0xDC00));
-	return 12;
+	return put_utf8(out, unit);
 }
 
-/* The scanner has seen that all escapes are whole. */
+/* The scanner has seen that all escapes are whole. None stands for more bytes than it has. */
 static void unescape(struct buf *out, const char *text, size_t size)
 {
 	const char *end = text + size;
 	buf_reset(out);
-	buf_reserve(out, size);
+	if (buf_reserve(out, size) < 0)
+		return;
+	char *at = out->data;
 	while (text < end) {
-		const char *slash = memchr(text, '\\', (size_t)(end - text));
-		size_t plain = slash != NULL ? (size_t)(slash - text) : (size_t)(end - text);
-		buf_append(out, text, plain);
-		text += plain;
-		if (slash != NULL)
-			text += append_escape(out, text);
+		if (*text == '\\')
+			at = put_unescaped(at, &text);
+		else
+			*at++ = *text++;
 	}
+	*at = '\0';
+	out->size = (size_t)(at - out->data);
 }
 
 /* Copies, or unescapes, into out. */

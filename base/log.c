@@ -6,7 +6,6 @@
 #include "base/str.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -134,13 +133,30 @@ static void append_head(struct buf *line, enum log_level level, const char *mess
 
 	clock_format(clock_now_ms(), now);
 	if (log_format == LOG_FORMAT_JSON) {
-		buf_printf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":", now,
-			   level_name(level));
+		buf_append_str(line, "{\"time\":\"");
+		buf_append_str(line, now);
+		buf_append_str(line, "\",\"level\":\"");
+		buf_append_str(line, level_name(level));
+		buf_append_str(line, "\",\"message\":");
 		append_fitting(line, append_json, message, MESSAGE_BYTES);
 	} else {
 		buf_printf(line, "%s %-5s ", now, level_name(level));
 		append_fitting(line, append_plain, message, MESSAGE_BYTES);
 	}
+}
+
+static void append_number(struct buf *line, int64_t number)
+{
+	char digits[20]; /* of UINT64_MAX */
+	size_t at = sizeof digits;
+	uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+
+	do {
+		digits[--at] = (char)('0' + rest % 10);
+	} while ((rest /= 10) > 0);
+	if (number < 0)
+		buf_append_char(line, '-');
+	buf_append(line, digits + at, sizeof digits - at);
 }
 
 static void append_field(struct buf *line, const struct log_field *field)
@@ -160,7 +176,7 @@ static void append_field(struct buf *line, const struct log_field *field)
 		buf_append_char(line, '=');
 	}
 	if (field->is_number)
-		buf_printf(line, "%" PRId64, field->number);
+		append_number(line, field->number);
 	else if (!line->failed)
 		append_fitting(line, json ? append_json : append_value, field->text, VALUE_BYTES);
 	if (line->failed) { /* a field is in the line as a whole or not at all */
