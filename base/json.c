@@ -280,10 +280,12 @@ static char *put_escaped(char *out, unsigned char c)
 		*out++ = name;
 		return out;
 	}
-	memcpy(out, "u00", 3);
-	out[3] = digits[c >> 4];
-	out[4] = digits[c & 15];
-	return out + 5;
+	*out++ = 'u';
+	*out++ = '0';
+	*out++ = '0';
+	*out++ = digits[c >> 4];
+	*out++ = digits[c & 15];
+	return out;
 }
 
 int json_write_escaped(struct buf *out, const char *bytes, size_t size)
