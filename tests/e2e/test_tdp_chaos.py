@@ -1,19 +1,23 @@
 """test_chaos.py on TDP's queues: the agent dies, the line breaks and the queues misbehave at
-random moments. The same variables repeat a run (CHAOS_SEED=7 CHAOS_COMMANDS=… CHAOS_SECONDS=…)."""
+random moments. CHAOS_SEED=7 CHAOS_COMMANDS=… CHAOS_SECONDS=… repeat a run."""
 
 import gzip
 import json
+import os
 import random
 import threading
 import time
 
 import pytest
 
+from support.chaos import check_all, choose_command, payload_of
 from support.sqs_gate import error, half_answer, reset, slow
 from support.tcp_proxy import TcpProxy
 from support.tdp_site import TdpSite
-from test_chaos import COMMANDS, SECONDS, SEED, check_all, choose_request
 
+SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 30)))
+COMMANDS = int(os.environ.get("CHAOS_COMMANDS", 150))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", 12))
 TROUBLE = [None, error(500, "InternalError"), error(400, "ThrottlingException"),
            error(400, "ExpiredTokenException"), half_answer, reset, slow(0.2)]
 VISIBLE_AGAIN_SECONDS = 3
@@ -89,11 +93,11 @@ def test_nothing_is_lost_or_done_twice_whatever_happens_to_the_queues(emulator, 
 
     def send_all():
         for number in range(COMMANDS):
-            method, url, body, payload, action = choose_request(chooser, raw, number)
-            command = chaos.command(payload, action=action)
+            chosen = choose_command(chooser, raw, number)
+            command = chaos.command(payload_of(chosen), action=chosen.action)
             command["responseBodyUploadUrl"] = chaos.queues.object_url(
                 command["commandId"], chaos.gate.host)
-            sent[command["commandId"]] = (method, url, body, action)
+            sent[command["commandId"]] = chosen
             chaos.put(command)
             time.sleep(chooser.random() * SECONDS / COMMANDS)
 
