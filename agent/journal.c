@@ -499,15 +499,24 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 	return journal;
 }
 
-void journal_close(struct journal *journal)
+/* Twice if need be: there is no later. */
+static void write_last(struct journal *journal)
 {
 	struct error err;
+	if (write_to_disk(journal, &err) == 0)
+		return;
+	roll_back(journal);
+	if (write_to_disk(journal, &err) != 0)
+		log_error("the last writes to the journal were lost: %s", err.message);
+}
+
+void journal_close(struct journal *journal)
+{
 	if (journal == NULL)
 		return;
-	if (journal->db != NULL && !journal->is_damaged &&
-	    (!TAILQ_EMPTY(&journal->unwritten) || !STAILQ_EMPTY(&journal->posted)) &&
-	    write_all(journal, &err) != 0)
-		log_error("the last writes to the journal were lost: %s", err.message);
+	if (journal->db != NULL &&
+	    (!TAILQ_EMPTY(&journal->unwritten) || !STAILQ_EMPTY(&journal->posted)))
+		write_last(journal);
 	forget_posted(journal);
 	loop_cancel(journal->loop, &journal->flush);
 	loop_timer_free(journal->lazy);

@@ -1,0 +1,211 @@
+"""Every system call of a command's way fails once: strace makes the N-th call of one kind return an
+error, for each N. The agent must not crash, not hang, lose nothing and repeat nothing."""
+
+import collections
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+
+from support.agents import Agent
+from support.fake_service import FakeService
+from support.journals import Journal
+from support.processes import Process, agent_command, clean_environment
+from support.raw_target import RawTarget, text
+
+# Which errors make sense. Not among them: epoll_ctl, and EIO of what libuv talks to itself with
+# (eventfd, its pipe for signals); libuv aborts there, and a kernel does not return that.
+ERRORS = {
+    "openat": ["EMFILE", "ENOSPC", "EIO"],
+    "write": ["EINTR", "ENOSPC"],
+    "pwrite64": ["EIO", "ENOSPC", "EINTR"],
+    "pread64": ["EIO", "EINTR"],
+    "read": ["EINTR"],
+    "fdatasync": ["EIO", "ENOSPC"],
+    "fsync": ["EIO"],
+    "ftruncate": ["EIO"],
+    "rename": ["EIO", "ENOSPC"],
+    "unlink": ["EIO"],
+    "newfstatat": ["EIO"],
+    "fcntl": ["EIO"],
+    "lseek": ["EIO"],
+    "socket": ["EMFILE"],
+    "connect": ["ECONNRESET", "EINTR"],
+    "sendto": ["ECONNRESET", "EINTR", "EIO"],
+    "recvfrom": ["ECONNRESET", "EINTR", "EIO"],
+    "getsockopt": ["EIO"],
+    "epoll_wait": ["EINTR"],
+    "epoll_pwait": ["EINTR"],
+    "close": ["EINTR"],
+}
+DRAIN_SECONDS = 3
+END_SECONDS = 45
+
+Injection = collections.namedtuple("Injection", "call error number")
+Sent = collections.namedtuple("Sent", "id method url body")
+
+
+class Way:
+    """One agent under strace on a service and a target of its own, and commands of each size."""
+
+    def __init__(self, folder, injection=None):
+        self.trace = pathlib.Path(folder, "trace")
+        self.injection = injection
+        self.fake = FakeService()
+        self.raw = RawTarget()
+        self.agent = Agent(self.fake.settings(POLL_WAIT_SECONDS=1, DRAIN_SECONDS=DRAIN_SECONDS))
+        self.sent = []
+
+    def strace(self):
+        words = ["strace", "-f", "-qq", "-s", "128", "-o", str(self.trace),
+                 "-e", "trace=" + ",".join(ERRORS), "-e", "signal=none"]
+        if self.injection:
+            words += ["-e", f"inject={self.injection.call}:error={self.injection.error}:"
+                            f"when={self.injection.number}"]
+        return words
+
+    def start(self):
+        self.agent.process = Process([*self.strace(), *agent_command("run")],
+                                     env=clean_environment(self.agent.settings))
+        self.agent.process.wait_for(lambda line: "connected" in line)
+
+    def send(self, method, size, **fields):
+        body = method + "x" * size
+        url = self.raw.url(text(body))
+        command_id = self.fake.give({"method": method, "url": url}, **fields)
+        self.sent.append(Sent(command_id, method, url, body))
+
+    def go(self):
+        self.send("POST", 10)
+        self.send("GET", 10)
+        self.send("PATCH", 300000)
+        self.send("PUT", 1500000, responseBodyUploadUrl=f"{self.fake.url}/upload/answer")
+        deadline = time.monotonic() + END_SECONDS
+        for sent in self.sent:
+            self.fake.wait_for(lambda each=sent: self.updates_of(each),
+                               max(0.1, deadline - time.monotonic()))
+
+    def updates_of(self, sent):
+        return [update for update in self.fake.updates if update["commandId"] == sent.id]
+
+    def stop(self):
+        """The agent's exit status."""
+        begun = time.monotonic()
+        self.signal(signal.SIGTERM)
+        code = self.agent.process.wait(END_SECONDS)
+        took = time.monotonic() - begun
+        assert took < DRAIN_SECONDS + 3, f"it took {took:.1f} s to stop"
+        return code
+
+    def signal(self, number):
+        """To the agent, strace's only child."""
+        strace = self.agent.process.popen.pid
+        children = pathlib.Path(f"/proc/{strace}/task/{strace}/children").read_text().split()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), number)
+
+    def close(self):
+        if self.agent.process and self.agent.process.is_running():
+            self.signal(signal.SIGKILL)
+            self.agent.process.wait()
+        self.agent.state.cleanup()
+        self.fake.close()
+        self.raw.close()
+
+    # -- what must hold -------------------------------------------------------------
+
+    def check(self):
+        assert self.agent.process.is_running(), "it ended by itself"
+        for sent in self.sent:
+            updates = self.updates_of(sent)
+            ends = {(u["status"], json.dumps(u.get("body")), u.get("responseBodyDelivery"))
+                    for u in updates}
+            assert len(ends) == 1, f"{sent.method} ended in different ways: {str(ends)[:1000]}"
+            self.check_end(sent, updates[0])
+
+    def check_end(self, sent, update):
+        requests = len(self.raw.requests(sent.url))
+        if sent.method in ("POST", "PATCH"):
+            assert requests <= 1, f"{sent.method} was repeated"
+        if update.get("responseBodyDelivery") == "referenced":
+            assert update["status"] == "SUCCESS" and requests >= 1
+            content = json.loads(self.fake.uploads["/upload/answer"][1])
+            assert content["body"] == sent.body
+        elif update["status"] == "SUCCESS":
+            assert update["body"]["body"] == sent.body and requests >= 1
+        else:
+            assert update["status"] == "FAILURE", update
+            assert json.loads(update["body"]["body"])["code"], update
+
+    def was_injected(self):
+        return "(INJECTED)" in self.trace.read_text(errors="replace")
+
+
+def run(folder, injection):
+    """(was the call reached, what is wrong or None)."""
+    way = Way(folder, injection)
+    try:
+        way.start()
+        way.go()
+        way.check()
+        code = way.stop()
+        assert code == 0, f"exit status {code}"
+        assert Journal(way.agent).listing() == {}, "something still waits"
+        return way.was_injected(), None
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        return way.was_injected(), f"{error}\n{way.agent.log[-3000:]}"
+    finally:
+        way.close()
+
+
+def count_calls():
+    """{call: (its number before the first command, in all)} of a run in which nothing fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        way = Way(folder)
+        try:
+            way.start()
+            way.go()
+            way.stop()
+            counts, before = collections.Counter(), None
+            for line in way.trace.read_text(errors="replace").splitlines():
+                match = re.match(r"\d+ +(\w+)\(", line)
+                if match:
+                    counts[match.group(1)] += 1
+                if before is None and "write(" in line and "connected" in line:
+                    before = dict(counts)
+        finally:
+            way.close()
+    before = before or {}
+    return {call: (before.get(call, 0), total) for call, total in counts.items()}
+
+
+def injections(calls=None):
+    counts = count_calls()
+    return [Injection(call, error, number)
+            for call, errors in ERRORS.items() if calls is None or call in calls
+            for error in errors
+            for number in range(counts.get(call, (0, 0))[0] + 1, counts.get(call, (0, 0))[1] + 1)]
+
+
+def sweep(wanted, jobs=2, say=print):
+    """Runs them; how many were reached, and the failures: [(injection, what)]."""
+    reached, failures = 0, []
+
+    def one(injection):
+        with tempfile.TemporaryDirectory() as folder:
+            return injection, run(folder, injection)
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for injection, (was_reached, failure) in pool.map(one, wanted):
+            reached += was_reached
+            if failure:
+                failures.append((injection, failure))
+                say(f"FAILED {injection.call} {injection.error} #{injection.number}: {failure}")
+    return reached, failures
