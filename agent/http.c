@@ -275,7 +275,8 @@ static curl_socket_t on_open_socket(void *context, curlsocktype purpose,
 	(void)purpose;
 	struct http_exchange *exchange = context;
 	address_format(&address->addr, exchange->address);
-	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		      address->protocol);
 }
 
 static CURLcode on_tls_context(CURL *easy, void *ssl_ctx, void *context)

@@ -173,11 +173,16 @@ static int on_curl_wants_socket(CURL *easy, curl_socket_t socket, int what, void
 		curl_multi_assign(loop->multi, socket, NULL);
 		return 0;
 	}
+	/* Never -1: libcurl would give up all its transfers, for good. Without a watch this one
+	 * runs into its timeout. */
 	if (watch == NULL && (watch = watch_new(loop, socket)) == NULL)
-		return -1;
+		return 0;
 	int events =
 	    (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-	return uv_poll_start(&watch->handle, events, on_socket_ready) == 0 ? 0 : -1;
+	int rc = uv_poll_start(&watch->handle, events, on_socket_ready);
+	if (rc != 0)
+		log_error("cannot watch a socket: %s", uv_strerror(rc));
+	return 0;
 }
 
 static void on_uv_signal(uv_signal_t *handle, int signal_number)

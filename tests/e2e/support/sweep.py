@@ -19,8 +19,9 @@ from support.journals import Journal
 from support.processes import Process, agent_command, clean_environment
 from support.raw_target import RawTarget, text
 
-# Which errors make sense. Not among them: epoll_ctl, and EIO of what libuv talks to itself with
-# (eventfd, its pipe for signals); libuv aborts there, and a kernel does not return that.
+# Which errors make sense. Not among them: epoll_ctl, and any but EINTR of the pipes and event
+# descriptors with which libuv talks to itself (it aborts, and no kernel returns such a thing), and
+# a lock that cannot be given back (nor does that; SQLite then waits for itself for ten seconds).
 ERRORS = {
     "openat": ["EMFILE", "ENOSPC", "EIO"],
     "write": ["EINTR", "ENOSPC"],
@@ -63,7 +64,7 @@ class Way:
         self.sent = []
 
     def strace(self):
-        words = ["strace", "-f", "-qq", "-s", "128", "-o", str(self.trace),
+        words = ["strace", "-f", "-qq", "-y", "-s", "128", "-o", str(self.trace),
                  "-e", "trace=" + ",".join(ERRORS), "-e", "signal=none"]
         if self.injection:
             words += ["-e", f"inject={self.injection.call}:error={self.injection.error}:"
@@ -165,33 +166,45 @@ def run(folder, injection):
         way.close()
 
 
-def count_calls():
-    """{call: (its number before the first command, in all)} of a run in which nothing fails."""
+# What a call is about, as strace -y shows it: libuv's own pipes and event descriptors, or not.
+_INNER = re.compile(r"^\w+\(\d+<(pipe|anon_inode)|^fcntl\(.*F_UNLCK")
+
+
+def find_calls():
+    """{call: [(number, is it about something of libuv's own)]} after the agent's start, in a run
+    in which nothing fails."""
     with tempfile.TemporaryDirectory() as folder:
         way = Way(folder)
         try:
             way.start()
             way.go()
             way.stop()
-            counts, before = collections.Counter(), None
-            for line in way.trace.read_text(errors="replace").splitlines():
-                match = re.match(r"\d+ +(\w+)\(", line)
-                if match:
-                    counts[match.group(1)] += 1
-                if before is None and "write(" in line and "connected" in line:
-                    before = dict(counts)
+            return read_trace(way.trace)
         finally:
             way.close()
-    before = before or {}
-    return {call: (before.get(call, 0), total) for call, total in counts.items()}
+
+
+def read_trace(path):
+    found, numbers, has_started = collections.defaultdict(list), collections.Counter(), False
+    for line in path.read_text(errors="replace").splitlines():
+        text_of_call = line.partition(" ")[2].lstrip()
+        match = re.match(r"(\w+)\(", text_of_call)
+        if not match:
+            continue
+        call = match.group(1)
+        numbers[call] += 1
+        if has_started:
+            found[call].append((numbers[call], bool(_INNER.match(text_of_call))))
+        has_started |= call == "write" and "connected" in line
+    return found
 
 
 def injections(calls=None):
-    counts = count_calls()
+    found = find_calls()
     return [Injection(call, error, number)
             for call, errors in ERRORS.items() if calls is None or call in calls
             for error in errors
-            for number in range(counts.get(call, (0, 0))[0] + 1, counts.get(call, (0, 0))[1] + 1)]
+            for number, is_inner in found[call] if error == "EINTR" or not is_inner]
 
 
 def sweep(wanted, jobs=2, say=print):
