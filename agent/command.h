@@ -33,12 +33,13 @@ struct command {
 	int64_t expires_at_ms; /* INT64_MAX: never */
 	char *expires_at;      /* as it was written; NULL: never */
 	struct json_object *body;
-	char *body_url;   /* NULL: the body is embedded */
-	char *upload_url; /* NULL: none */
-	char *receipt;    /* of the source's last delivery */
-	int attempt;      /* of the source's deliveries, from 1 */
-	bool is_told;     /* the source knows that this delivery is in the journal … */
-	bool is_news_out; /* … and that the command is under way */
+	bool is_body_dropped; /* its request is under way and needs it no more */
+	char *body_url;       /* NULL: the body is embedded */
+	char *upload_url;     /* NULL: none */
+	char *receipt;        /* of the source's last delivery */
+	int attempt;          /* of the source's deliveries, from 1 */
+	bool is_told;         /* the source knows that this delivery is in the journal … */
+	bool is_news_out;     /* … and that the command is under way */
 
 	/* The request may have been made before, by an agent that died: it is not repeated
 	 * unasked (ON_INTERRUPTED). */

@@ -331,7 +331,12 @@ void journal_write_again(struct journal *journal, struct command *command)
 	if (!command->is_unwritten)
 		command->is_rewritten = true;
 	command->is_stored = false;
-	if (command->state < COMMAND_DONE && command->text == NULL)
+	bool needs_text = command->state < COMMAND_DONE && command->text == NULL;
+	/* Its request is under way: if its row was not saved, its answer makes a new one, and
+	 * should the agent die before that, the source delivers it once more. */
+	if (needs_text && command->is_body_dropped)
+		return;
+	if (needs_text)
 		command->text = command_text(command);
 	write_later(journal, command);
 }

@@ -228,6 +228,8 @@ static void parse_raw(struct json_object *body, struct payload *payload, struct 
 	}
 	payload->body_kind = HTTP_BODY_BYTES;
 	append_value(&payload->body, raw);
+	if (http_headers_get(&payload->headers, "Content-Type") != NULL)
+		return; /* a look at a large body takes its time */
 	bool is_json = json_check(payload->body.data, payload->body.size, NULL) == 0;
 	default_content_type(payload, is_json ? "application/json" : "text/plain; charset=utf-8");
 }

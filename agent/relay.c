@@ -222,6 +222,10 @@ static void execute(struct relay *relay, struct command *command)
 
 void relay_go(struct relay *relay, struct command *command)
 {
+	/* The payload has what it needs; what runs need not be in memory twice. */
+	json_object_put(command->body);
+	command->body = NULL;
+	command->is_body_dropped = true;
 	spool_init(&command->reply, SPOOL_SCRATCH, relay->spool_folder,
 		   (size_t)relay->settings->max_response_bytes);
 	command->running = target_start(relay->client, &relay->target_profile, &command->payload,

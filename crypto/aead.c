@@ -87,26 +87,51 @@ static bool decrypt(EVP_CIPHER_CTX *context, const unsigned char *in, size_t siz
 	return EVP_DecryptFinal_ex(context, rest, &written) == 1 && written == 0;
 }
 
+/* The plaintext goes to out, which may be where the ciphertext is. */
+static int open_to(struct aead *aead, const uint8_t *nonce, size_t nonce_size,
+		   const uint8_t tag[AEAD_TAG_SIZE], const void *ciphertext, size_t size,
+		   unsigned char *out, struct error *err)
+{
+	if (nonce_size < 1 || nonce_size > AEAD_NONCE_MAX_SIZE)
+		return error_set(err, ERR_INVALID, "nonce: %zu bytes, must be 1 to %d", nonce_size,
+				 AEAD_NONCE_MAX_SIZE);
+	if (start_opening(aead->opening, nonce, nonce_size, tag) &&
+	    decrypt(aead->opening, ciphertext, size, out))
+		return 0;
+	secret_wipe(out, size);
+	return error_set(err, ERR_AUTH, "does not open with this key, nonce and tag");
+}
+
 int aead_open(struct aead *aead, const uint8_t *nonce, size_t nonce_size,
 	      const uint8_t tag[AEAD_TAG_SIZE], const void *ciphertext, size_t size,
 	      struct buf *out, struct error *err)
 {
-	unsigned char *plain;
+	int code;
 
-	if (nonce_size < 1 || nonce_size > AEAD_NONCE_MAX_SIZE)
-		return error_set(err, ERR_INVALID, "nonce: %zu bytes, must be 1 to %d", nonce_size,
-				 AEAD_NONCE_MAX_SIZE);
 	if (buf_reserve(out, size) < 0)
 		return buf_check(out, "plaintext", err);
-	plain = (unsigned char *)out->data + out->size;
-	if (!start_opening(aead->opening, nonce, nonce_size, tag) ||
-	    !decrypt(aead->opening, ciphertext, size, plain)) {
-		secret_wipe(plain, size);
-		return error_set(err, ERR_AUTH, "does not open with this key, nonce and tag");
-	}
-	out->size += size;
+	code = open_to(aead, nonce, nonce_size, tag, ciphertext, size,
+		       (unsigned char *)out->data + out->size, err);
+	if (code == 0)
+		out->size += size;
 	out->data[out->size] = '\0';
-	return 0;
+	return code;
+}
+
+int aead_open_in_place(struct aead *aead, const uint8_t *nonce, size_t nonce_size,
+		       const uint8_t tag[AEAD_TAG_SIZE], struct buf *text, size_t from,
+		       struct error *err)
+{
+	unsigned char *at;
+	int code;
+
+	if (buf_reserve(text, 0) < 0) /* an empty text has no bytes yet */
+		return buf_check(text, "plaintext", err);
+	at = (unsigned char *)text->data + from;
+	code = open_to(aead, nonce, nonce_size, tag, at, text->size - from, at, err);
+	if (code < 0)
+		buf_truncate(text, from);
+	return code;
 }
 
 struct aead_seal *aead_seal_begin(struct aead *aead, uint8_t nonce[AEAD_NONCE_SIZE])

@@ -30,6 +30,12 @@ NODISCARD int aead_open(struct aead *aead, const uint8_t *nonce, size_t nonce_si
 			const uint8_t tag[AEAD_TAG_SIZE], const void *ciphertext, size_t size,
 			struct buf *out, struct error *err);
 
+/* The same where the ciphertext stands: text from offset from to its end is replaced by the
+ * plaintext, or taken away. */
+NODISCARD int aead_open_in_place(struct aead *aead, const uint8_t *nonce, size_t nonce_size,
+				 const uint8_t tag[AEAD_TAG_SIZE], struct buf *text, size_t from,
+				 struct error *err);
+
 /* Sealing in pieces. Begin makes a fresh random nonce and returns it; finish gives the
  * tag. Several seals of one key may be under way at once. The caller ends each with
  * aead_seal_free, finished or not. */

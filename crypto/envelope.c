@@ -2,12 +2,13 @@
 
 #include "crypto/base64.h"
 
+#include <stdint.h>
 #include <string.h>
 
 /* Ciphertext is made and encoded in pieces of this size, a multiple of 3. */
 enum { PIECE_BYTES = 12 * 1024 };
 
-/* One field of the envelope as bytes, appended to out. */
+/* One field of the envelope as bytes, appended to out, which has room for it. */
 static int get_field(struct json_object *envelope, const char *name, struct buf *out,
 		     struct error *err)
 {
@@ -17,7 +18,6 @@ static int get_field(struct json_object *envelope, const char *name, struct buf 
 
 	if (code < 0) /* absent or no string: either way this is no envelope */
 		return error_set(err, ERR_INVALID, "%s", err ? err->message : "");
-	buf_init(out, size); /* decoding makes it shorter */
 	code = base64_decode(out, text, size, err);
 	if (code == ERR_SYNTAX)
 		return error_set(err, ERR_INVALID, "%s: %s", name, err ? err->message : "");
@@ -38,24 +38,27 @@ static int check_sizes(size_t nonce_size, size_t tag_size, struct error *err)
 int envelope_open(struct aead *aead, struct json_object *envelope, struct buf *out,
 		  struct error *err)
 {
-	struct buf nonce = {0}, tag = {0}, ciphertext = {0};
+	struct buf nonce = BUF_INIT(SIZE_MAX / 2), tag = BUF_INIT(SIZE_MAX / 2);
+	size_t before = out->size;
 	int code;
 
 	if (!json_object_is_type(envelope, json_type_object))
 		return error_set(err, ERR_INVALID,
 				 "must be an object with nonce, tag and ciphertext, is %s",
 				 json_type_name(envelope));
+	/* The ciphertext is decoded to where its plaintext will stand: it may be large. */
 	if ((code = get_field(envelope, "nonce", &nonce, err)) < 0 ||
 	    (code = get_field(envelope, "tag", &tag, err)) < 0 ||
 	    (code = check_sizes(nonce.size, tag.size, err)) < 0 ||
-	    (code = get_field(envelope, "ciphertext", &ciphertext, err)) < 0)
+	    (code = get_field(envelope, "ciphertext", out, err)) < 0)
 		goto out;
-	code = aead_open(aead, (const uint8_t *)nonce.data, nonce.size, (const uint8_t *)tag.data,
-			 ciphertext.data, ciphertext.size, out, err);
+	code = aead_open_in_place(aead, (const uint8_t *)nonce.data, nonce.size,
+				  (const uint8_t *)tag.data, out, before, err);
 out:
+	if (code < 0 && out->data)
+		buf_truncate(out, before);
 	buf_release(&nonce);
 	buf_release(&tag);
-	buf_release(&ciphertext);
 	return code;
 }
 
