@@ -49,6 +49,11 @@ struct relay {
 	const char *spool_folder; /* NULL: none */
 };
 
+enum {
+	MANY_RUNNING = 256,
+	LARGE_BODY_BYTES = 1024 * 1024,
+};
+
 static const size_t WAITING_MAX_BYTES = 128 * LIMIT_MIB;
 
 static void hand_out(void *context)
@@ -220,12 +225,20 @@ static void execute(struct relay *relay, struct command *command)
 		relay_go(relay, command);
 }
 
-void relay_go(struct relay *relay, struct command *command)
+/* The payload has what the request needs. The body is kept for a journal that has to be begun
+ * anew, but not where a great many, or a large one, would be in memory twice for that. */
+static void drop_body(const struct relay *relay, struct command *command)
 {
-	/* The payload has what it needs; what runs need not be in memory twice. */
+	if (relay->running <= MANY_RUNNING && command->payload.body.size <= LARGE_BODY_BYTES)
+		return;
 	json_object_put(command->body);
 	command->body = NULL;
 	command->is_body_dropped = true;
+}
+
+void relay_go(struct relay *relay, struct command *command)
+{
+	drop_body(relay, command);
 	spool_init(&command->reply, SPOOL_SCRATCH, relay->spool_folder,
 		   (size_t)relay->settings->max_response_bytes);
 	command->running = target_start(relay->client, &relay->target_profile, &command->payload,
