@@ -81,6 +81,18 @@ static int make_folder(const char *path, struct error *err)
 	return error_set_errno(err, errno, "STATE_DIR: cannot make %s", path);
 }
 
+/* Columns that a journal of an earlier version does not have. */
+static int add_late_columns(sqlite3 *db, struct error *err)
+{
+	sqlite3_stmt *statement = NULL;
+	int rc = sqlite3_prepare_v2(db, "SELECT http_status FROM commands LIMIT 0", -1, &statement,
+				    NULL);
+	sqlite3_finalize(statement);
+	if (rc == SQLITE_OK)
+		return 0;
+	return execute_text(db, "ALTER TABLE commands ADD COLUMN http_status INTEGER", err);
+}
+
 static int open_database(struct journal *journal, const char *path, struct error *err)
 {
 	bool is_full_sync = journal->settings->journal_sync == JOURNAL_SYNC_FULL;
@@ -96,7 +108,7 @@ static int open_database(struct journal *journal, const char *path, struct error
 	    execute_text(journal->db,
 			 is_full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
 			 err) != 0 ||
-	    execute_text(journal->db, SCHEMA, err) != 0)
+	    execute_text(journal->db, SCHEMA, err) != 0 || add_late_columns(journal->db, err) != 0)
 		return err->code;
 	for (int i = 0; i < STATEMENTS; i++) {
 		if (sqlite3_prepare_v3(journal->db, journal_statement_texts[i], -1,

@@ -16,6 +16,7 @@ enum {
 	POST_WORTHWHILE = 16, /* … a further one goes when so many wait */
 	POST_COUNT_MAX = 1000,
 	UPLOADS_AT_ONCE = 4,
+	UPLOAD_REFUSALS_MAX = 3, /* 401 and 403: an URL whose time is over stays refused */
 };
 
 /* Where an answer stands on its way. */
@@ -28,6 +29,7 @@ struct outbox_entry {
 	size_t message_size; /* of its status message, as it is to be posted */
 	enum entry_state state;
 	struct upload *upload;
+	unsigned refusals; /* of its upload */
 	TAILQ_ENTRY(outbox_entry) link;
 };
 
@@ -132,7 +134,8 @@ static void on_uploaded(void *context, const struct transport_outcome *outcome)
 	if (outcome->is_ok) {
 		endpoint_worked(outbox->uploading);
 		entry->post.is_referenced = true;
-	} else if (outcome->is_gone || outcome->is_refused) {
+	} else if (outcome->is_gone ||
+		   (outcome->is_refused && ++entry->refusals > UPLOAD_REFUSALS_MAX)) {
 		log_error("command %s: its answer of %zu bytes is not taken: %s", command->id,
 			  command->answer_size, outcome->reason);
 		answer_fail(&command->answer, "AGENT_ERROR", command->seal,
@@ -143,7 +146,10 @@ static void on_uploaded(void *context, const struct transport_outcome *outcome)
 		/* Behind the others: it may be the only one that is not taken. */
 		entry->state = ENTRY_LARGE;
 		TAILQ_INSERT_TAIL(&outbox->large, entry, link);
-		endpoint_failed(outbox->uploading, outcome);
+		/* Whether it will be taken is soon known: no use in the patience that a token needs. */
+		struct transport_outcome again = *outcome;
+		again.is_refused = false;
+		endpoint_failed(outbox->uploading, &again);
 		return;
 	}
 	entry_ready(entry);

@@ -120,7 +120,7 @@ def test_262144_bytes_are_embedded_and_one_more_is_uploaded(tdp, raw, letter):
 
 def test_an_upload_that_fails_is_repeated(tdp, raw):
     tdp.start()
-    tdp.gate.object_faults = [500, 503]
+    tdp.gate.object_faults = [500, 403]
     end = tdp.send({"method": "GET", "url": raw.url(text("x" * 300000))},
                    responseBodyUploadUrl=tdp.queues.object_url("again", tdp.gate.host))
     assert end["responseBodyDelivery"] == "referenced"
