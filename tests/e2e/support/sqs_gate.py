@@ -116,6 +116,7 @@ class SqsGate:
         self.calls = []
         self.urls = {}  # queue URLs that the agent sees -> the emulator's
         self.faults = {}  # operation -> trouble for its next calls
+        self.open = 0  # calls that are under way
         self.lease_seconds = None  # messages come again sooner than the agent has asked for
         self.trouble = None  # for all calls: operation -> trouble or None
         self.objects = []  # (method, path, headers, content) of what was no call to SQS
@@ -190,6 +191,7 @@ class SqsGate:
         operation = handler.headers.get("X-Amz-Target", "").replace("AmazonSQS.", "")
         refused = self.refusal(handler, content)
         with self._news:
+            self.open += 1
             faults = self.faults.get(operation)
             fault = faults.pop(0) if faults else None
         if refused is None and fault is None and self.trouble:
@@ -216,6 +218,7 @@ class SqsGate:
                 status = forward()
         finally:
             with self._news:
+                self.open -= 1
                 self.calls.append(SqsCall(operation, body, at, time.monotonic(),
                                           f"{refused[0]} {refused[1]}" if refused else status,
                                           handler.headers.get("Via")))
