@@ -173,6 +173,15 @@ static void on_gathered(void *context)
 
 static void take_receipt(struct command *command, const struct transport_delivery *delivery)
 {
+	if (command->is_posting) {
+		/* The transport has the receipt before; this delivery is answered after that. */
+		free(command->next_receipt);
+		command->next_receipt =
+		    delivery->receipt != NULL ? mem_strdup(delivery->receipt) : NULL;
+		command->next_attempt = delivery->attempt;
+		command->is_wanted_again = true;
+		return;
+	}
 	free(command->receipt);
 	command->receipt = delivery->receipt != NULL ? mem_strdup(delivery->receipt) : NULL;
 	command->attempt = delivery->attempt;
@@ -341,6 +350,14 @@ static void on_begun_anew(void *context)
 		journal_write_again(agent->journal, held->command);
 }
 
+static void post_again(struct agent *agent, struct command *command)
+{
+	struct command *again = command_new_again(command);
+	held_add(agent, again);
+	tell_taken(agent, again);
+	outbox_push(agent->outbox, again);
+}
+
 static void on_settled(void *context, struct command *command)
 {
 	struct agent *agent = context;
@@ -348,6 +365,8 @@ static void on_settled(void *context, struct command *command)
 	journal_posted(agent->journal, command->id);
 	agent->transport->ops->settled(agent->transport, command->receipt);
 	held_remove(agent, command->id);
+	if (command->is_wanted_again)
+		post_again(agent, command);
 	command_free(command);
 	agent->settled++;
 	poll_soon(agent);

@@ -136,6 +136,27 @@ char *command_text(const struct command *command)
 	return text;
 }
 
+struct command *command_new_again(struct command *command)
+{
+	struct command *again = command_new_done(command->id);
+	again->target_id = command->target_id != NULL ? mem_strdup(command->target_id) : NULL;
+	again->upload_url = command->upload_url != NULL ? mem_strdup(command->upload_url) : NULL;
+	again->expires_at_ms = command->expires_at_ms;
+	again->received_at_ms = command->received_at_ms;
+	again->receipt = command->next_receipt;
+	command->next_receipt = NULL;
+	again->attempt = command->next_attempt;
+	again->seal = command->seal;
+	again->answer = command->answer;
+	answer_init(&command->answer);
+	again->answer_size = command->answer_size;
+	again->is_stored = command->is_stored;
+	again->is_unloaded = command->is_unloaded;
+	again->is_ended = true;
+	again->is_news_out = true;
+	return again;
+}
+
 void command_free(struct command *command)
 {
 	if (command == NULL)
@@ -148,6 +169,7 @@ void command_free(struct command *command)
 	free(command->body_url);
 	free(command->upload_url);
 	free(command->receipt);
+	free(command->next_receipt);
 	free(command->text);
 	payload_release(&command->payload);
 	spool_release(&command->reply);

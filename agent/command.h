@@ -41,6 +41,12 @@ struct command {
 	bool is_told;         /* the source knows that this delivery is in the journal … */
 	bool is_news_out;     /* … and that the command is under way */
 
+	/* Delivered again while its answer was on its way to the delivery before. */
+	bool is_posting;
+	bool is_wanted_again;
+	char *next_receipt;
+	int next_attempt;
+
 	/* The request may have been made before, by an agent that died: it is not repeated
 	 * unasked (ON_INTERRUPTED). */
 	bool is_interrupted;
@@ -84,6 +90,8 @@ bool command_kind_of(const char *action, enum command_kind *kind);
 struct command *command_new(struct json_object *json, struct problems *problems, struct error *err);
 /* A command that ended before: id and answer, nothing else. */
 struct command *command_new_done(const char *id);
+/* One more of it for the delivery that came while this one was posted; takes its answer. */
+struct command *command_new_again(struct command *command);
 void command_free(struct command *command);
 /* The JSON of one that has not ended, as it would be delivered; the caller frees it. */
 char *command_text(const struct command *command);

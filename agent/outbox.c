@@ -196,6 +196,7 @@ static void start_post(struct outbox *outbox)
 		outbox->ready_count--;
 		entry->state = ENTRY_POSTING;
 		entry->post.receipt = entry->command->receipt;
+		entry->command->is_posting = true;
 		posts[count++] = &entry->post;
 	}
 	if (count == 0) {
@@ -262,6 +263,7 @@ static void requeue(struct outbox *outbox, struct outbox_entry *entry)
 	TAILQ_INSERT_HEAD(&outbox->ready, entry, link);
 	outbox->ready_count++;
 	entry->state = ENTRY_READY;
+	entry->command->is_posting = false;
 	unload(entry->command);
 }
 

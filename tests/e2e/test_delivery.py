@@ -7,6 +7,7 @@ import pathlib
 import resource
 import signal
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -149,6 +150,29 @@ def test_a_command_delivered_five_times_is_executed_once_and_answered_each_time(
         fake.wait_for(lambda: len(answers_to_it()) >= count)
     answers = answers_to_it()
     assert len(answers) == 4 and all(answer == answers[0] for answer in answers) and answers[0]["body"] == "once"
+    assert len(raw.requests(url)) == 1
+
+
+def test_a_delivery_that_comes_while_the_answer_is_posted_is_answered_too(fake, fake_agent, raw):
+    release = threading.Event()
+
+    def held_back(handler):
+        body = fake.calls_to("commands/status")[0].body
+        release.wait(PATIENCE)
+        handler.reply(200, json.dumps(fake.take(body)).encode())
+    fake.status_faults[:] = [held_back]
+    url = raw.url(text("once"))
+    payload = {"method": "POST", "url": url}
+    fake_agent()
+    command_id = fake.give(payload, receipt="first")
+    fake.wait_for(lambda: fake.calls_to("commands/status"))
+    fake.give(payload, commandId=command_id, receipt="second")
+    behind = fake.calls_to("receive")[-1].at
+    fake.wait_for(lambda: fake.calls_to("receive")[-1].at > behind)
+    release.set()
+    fake.wait_for(lambda: len(fake.updates) == 2)
+    assert [update["receipt"] for update in fake.updates] == ["first", "second"]
+    assert fake.updates[0]["body"] == fake.updates[1]["body"]
     assert len(raw.requests(url)) == 1
 
 

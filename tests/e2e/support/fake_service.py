@@ -211,7 +211,7 @@ class FakeService:
         elif path.endswith("/receive"):
             handler.reply(200, json.dumps({"commands": self._receive(body)}).encode())
         elif path.endswith("/commands/status"):
-            handler.reply(200, json.dumps(self._status(body)).encode())
+            handler.reply(200, json.dumps(self.take(body)).encode())
         elif path.endswith("/extend"):
             results = [{"receipt": receipt, "result": "ok"} for receipt in body["receipts"]]
             handler.reply(200, json.dumps({"results": results}).encode())
@@ -243,7 +243,7 @@ class FakeService:
                      **command}]
         return []
 
-    def _status(self, body):
+    def take(self, body):
         with self._news:
             self.updates += body["updates"]
             self._news.notify_all()
