@@ -28,6 +28,8 @@ def parse():
                         help="commands of the long run (default: 20,000; the goal: 1,000,000)")
     parser.add_argument("--check", action="store_true",
                         help="exit 1 when a ratio is worse than twice its goal")
+    parser.add_argument("--keep", action="store_true",
+                        help="other cases keep their last figures in build/bench.json")
     parser.add_argument("--markdown", action="store_true",
                         help="measure nothing: renew the tables of docs/performance.md from the "
                         "last run's build/bench.json")
@@ -78,11 +80,16 @@ def measure_all(place, chosen):
 
 
 def write_report(options, machine, results, failures):
-    cases = {case.name: case for case in CASES}
-    report = {"machine": machine, "quick": options.quick, "failures": failures,
-              "cases": {name: {"title": cases[name].title, "together": cases[name].together,
-                               "figures": [figure.json() for figure in figures]}
-                        for name, figures in results.items()}}
+    cases = {}
+    if options.keep and REPORT.exists():
+        cases = json.loads(REPORT.read_text())["cases"]
+    for case in CASES:
+        if case.name in results:
+            cases[case.name] = {"title": case.title, "together": case.together,
+                                "quick": options.quick,
+                                "figures": [figure.json() for figure in results[case.name]]}
+    report = {"machine": machine, "failures": failures,
+              "cases": {case.name: cases[case.name] for case in CASES if case.name in cases}}
     REPORT.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -113,7 +120,7 @@ def main():
     try:
         machine = place.machine()
         print("{cores} cores ({cpu}), Linux {kernel}, {filesystem}; a write of 4 KiB and its sync "
-              "take {sync_ms} ms".format(**machine))
+              "take {sync_ms} ms; load before: {load}".format(**machine), flush=True)
         results, failures = measure_all(place, chosen)
     finally:
         place.close()

@@ -167,9 +167,9 @@ class Idle(Case):
                               "rss": rss(process)}}
 
     def figures(self, rounds):
-        return [Figure("wake-ups", "1/s", by_round(rounds, "agent", lambda seen: seen["wakeups"]),
+        return [Figure("wake-ups when idle", "/s", by_round(rounds, "agent", lambda seen: seen["wakeups"]),
                        ("most", 1)),
-                Figure("CPU", "µs/s", by_round(rounds, "agent", lambda seen: seen["cpu"]))]
+                Figure("CPU when idle", "µs/s", by_round(rounds, "agent", lambda seen: seen["cpu"]))]
 
 
 class StuckWatch:

@@ -165,7 +165,7 @@ class Waiting(Case):
                             by_round(rounds, key, per_command("cpu_us")))
                      for key, name in (("50", "50"), ("5000", "5,000")))
         return [
-            few, many, ratio("5,000 / 50, CPU", many, few, ("most", 1.3)),
+            few, many, ratio("CPU with 5,000 that wait / with 50", many, few, ("most", 1.3)),
             Figure("finished, 50 wait", "/s", by_round(rounds, "50", per_second)),
             Figure("finished, 5,000 wait", "/s", by_round(rounds, "5000", per_second)),
         ]
@@ -227,7 +227,7 @@ class Journal(Case):
         cpu = [Figure(f"CPU per command, journal {who}", "µs",
                       by_round(rounds, who, per_command("cpu_us"))) for who in rounds[0]]
         return [*speed.values(), *cpu,
-                ratio("full / none, commands per second", speed["full"], speed["none"],
+                ratio("journal full / none, commands per second", speed["full"], speed["none"],
                       ("least", 0.7))]
 
 

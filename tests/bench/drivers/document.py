@@ -17,17 +17,17 @@ def with_unit(value, unit):
     return f"{value} {unit}".strip()
 
 
-def goal_row(figure):
+def goal_row(case, figure):
     name, unit, best, median, spread, goal, verdict = figure["cells"]
     counts = best if figure["counts"] == figure["best"] != figure["median"] else median
-    return (name.strip(), with_unit(goal, unit), with_unit(counts, unit), spread,
+    return (case, name.strip(), with_unit(goal, unit), with_unit(counts, unit), spread,
             "" if verdict == "ok" else "**missed**")
 
 
 def goals(report):
-    lines = [goal_row(figure) for case in report["cases"].values()
+    lines = [goal_row(name, figure) for name, case in report["cases"].items()
              for figure in case["figures"] if figure["goal"]]
-    return rows(("what", "goal", "measured", "spread", ""), lines)
+    return rows(("case", "what", "goal", "measured", "spread", ""), lines)
 
 
 def case_table(case):
@@ -49,12 +49,13 @@ def refresh(report_file):
     machine = report["machine"]
     parts = [
         "Measured on {cores} cores ({cpu}) with {memory_gb} GB, Linux {kernel}, {filesystem}; a "
-        "write of 4 KiB with its sync takes {sync_ms} ms.".format(**machine) +
-        (" A `--quick` run: small counts." if report["quick"] else ""),
+        "write of 4 KiB with its sync takes {sync_ms} ms. Other work before the run: a load of "
+        "{load}.".format(**machine),
         "### Goals", goals(report),
         "### Everything that was measured"]
     for name, case in report["cases"].items():
-        parts += [f"**{name}**: {case['title']} ({case['together']}).", case_table(case)]
+        quick = "; `--quick`: small counts" if case["quick"] else ""
+        parts += [f"**{name}**: {case['title']} ({case['together']}{quick}).", case_table(case)]
     head, rest = text.split(BEGIN, 1)
     tail = rest.split(END, 1)[1]
     DOCUMENT.write_text(head + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + tail)

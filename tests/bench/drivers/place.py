@@ -148,12 +148,13 @@ class Place:
         """What this is measured on, in general words."""
         cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
         memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())
-        filesystem = subprocess.run(["stat", "-f", "-c", "%T", self.folder], check=True,
-                                    capture_output=True, text=True).stdout.strip()
+        filesystem = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", self.folder],
+                                    check=False, capture_output=True, text=True).stdout.strip()
         return {"cpu": cpu.group(1) if cpu else platform.machine(), "cores": os.cpu_count(),
                 "memory_gb": round(int(memory.group(1)) * 1024 / 1e9),
                 "kernel": ".".join(platform.release().split(".")[:2]),
-                "filesystem": filesystem, "sync_ms": self.sync_ms()}
+                "filesystem": filesystem, "sync_ms": self.sync_ms(),
+                "load": round(os.getloadavg()[0], 1)}
 
     def sync_ms(self):
         """How long a write of 4 KiB and fdatasync take here: the journal does two of them for a
