@@ -96,7 +96,7 @@ def write_report(options, machine, results, failures):
 def check(results):
     """Only ratios, and only by twice their goal: the machine's speed changes by that much."""
     bad = [figure for figures in results.values() for figure in figures
-           if figure.is_ratio and not figure.holds(slack=2.0)]
+           if not figure.passes_check()]
     for figure in bad:
         print(f"worse than twice its goal: {figure.name}")
     return bad
