@@ -86,7 +86,8 @@ def write_report(options, machine, results, failures):
     for case in CASES:
         if case.name in results:
             cases[case.name] = {"title": case.title, "together": case.together,
-                                "quick": options.quick,
+                                "quick": options.quick, "load": machine["load"],
+                                "sync_ms": machine["sync_ms"],
                                 "figures": [figure.json() for figure in results[case.name]]}
     report = {"machine": machine, "failures": failures,
               "cases": {case.name: cases[case.name] for case in CASES if case.name in cases}}

@@ -48,14 +48,16 @@ def refresh(report_file):
         raise Failure(f"{DOCUMENT.name} has no place for the tables ({BEGIN} … {END})")
     machine = report["machine"]
     parts = [
-        "Measured on {cores} cores ({cpu}) with {memory_gb} GB, Linux {kernel}, {filesystem}; a "
-        "write of 4 KiB with its sync takes {sync_ms} ms. Other work before the run: a load of "
-        "{load}.".format(**machine),
+        "Measured on {cores} cores ({cpu}) with {memory_gb} GB, Linux {kernel}, {filesystem}. Each "
+        "table says which load other work made before its run, and how long a write of 4 KiB with "
+        "its sync took.".format(**machine),
         "### Goals", goals(report),
         "### Everything that was measured"]
     for name, case in report["cases"].items():
         quick = "; `--quick`: small counts" if case["quick"] else ""
-        parts += [f"**{name}**: {case['title']} ({case['together']}{quick}).", case_table(case)]
+        around = f"load {case['load']}, sync {case['sync_ms']} ms{quick}"
+        parts += [f"**{name}**: {case['title']} ({case['together']}; {around}).",
+                  case_table(case)]
     head, rest = text.split(BEGIN, 1)
     tail = rest.split(END, 1)[1]
     DOCUMENT.write_text(head + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + tail)
