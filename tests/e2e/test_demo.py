@@ -38,7 +38,9 @@ LINE = re.compile(r"^(.+?) +(SUCCESS|FAILURE|REJECTED) +(\d+|-) +\d+ ms  \S", re
 def demo(folder, *words, **options):
     # Settings of the caller's shell are not the demo's, and a proxy would not find it.
     env = dict(os.environ, TMPDIR=str(folder), AGENT_ID="another", HTTP_PROXY="http://127.0.0.1:9")
+    # Who runs the tests in the background has SIGINT ignored, and that is inherited.
     return subprocess.Popen(["scripts/demo", *words], cwd=ROOT, env=env, text=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, **options)
 

@@ -13,6 +13,7 @@ from drivers.place import Place
 from drivers.processes import BUILD, ROOT, Failure
 
 REPORT = BUILD / "bench.json"
+SLOW_SYNC_MS = 0.5  # five times what the goals were set with
 CASES = [*cases_speed.CASES, *cases_life.CASES, *cases_service.CASES]
 
 
@@ -79,6 +80,18 @@ def measure_all(place, chosen):
     return results, failures
 
 
+def excuse(machine, results):
+    """The agent waits for the disk and `floor` does not: where a sync is slow, the ratio of their
+    throughputs is the disk's figure."""
+    if machine["sync_ms"] <= SLOW_SYNC_MS:
+        return
+    for figures in results.values():
+        for figure in figures:
+            if figure.is_ratio and figure.is_least and figure.goal:
+                figure.is_excused = True
+                print(f"not checked, because a sync takes {machine['sync_ms']} ms: {figure.name}")
+
+
 def write_report(options, machine, results, failures):
     cases = {}
     if options.keep and REPORT.exists():
@@ -125,6 +138,7 @@ def main():
         results, failures = measure_all(place, chosen)
     finally:
         place.close()
+    excuse(machine, results)
     write_report(options, machine, results, failures)
     bad = check(results)
     print(f"\n{time.monotonic() - started:.0f} s; figures: build/bench.json")

@@ -15,6 +15,7 @@ class Figure:
         self.values = [float(value) for value in values]
         self.goal, self.is_ratio, self.use_best = goal, is_ratio, best
         self.of_bests = None
+        self.is_excused = False  # says more about this machine than about the program
 
     @property
     def is_least(self):
@@ -49,7 +50,7 @@ class Figure:
     def passes_check(self):
         """Not worse than twice the goal, by the median or by the best: other work on a machine
         only ever makes a ratio worse."""
-        if self.goal is None or not self.is_ratio:
+        if self.goal is None or not self.is_ratio or self.is_excused:
             return True
         twice = self.goal[1] / 2 if self.is_least else self.goal[1] * 2
         return self.reaches(self.median, twice) or self.reaches(self.best, twice)

@@ -123,7 +123,9 @@ class Chaos:
         begun = time.monotonic()
         code = self.agent.process.stop()
         took = time.monotonic() - begun
-        assert code == 0, f"exit {code}:\n{self.agent.log}"
+        # One that had not said a word was not yet running its own code, but being loaded.
+        was_loading = code == -signal.SIGTERM and not self.agent.log
+        assert code == 0 or was_loading, f"exit {code}:\n{self.agent.log}"
         assert took < DRAIN_SECONDS + 5, f"it took {took:.1f} s to stop"
         self.agent.start()
 
