@@ -46,3 +46,37 @@ Test(backoff, retry_after_is_honoured_within_an_hour)
 	cr_assert_leq(delay, 132000);
 	cr_assert_leq(backoff_fail(&backoff, false, INT64_MAX, "why"), 3960000);
 }
+
+Test(backoff, endpoints_of_one_peer_share_an_outage)
+{
+	log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+	struct outage outage = {.what = "peer"};
+	struct backoff poll = {.what = "polling", .outage = &outage};
+	struct backoff post = {.what = "posting", .outage = &outage};
+	backoff_fail(&poll, false, 0, "why");
+	int64_t logged_ms = outage.last_logged_ms;
+	backoff_fail(&post, false, 0, "why");
+	backoff_fail(&post, false, 0, "why");
+	cr_assert_eq(outage.failing, 2);
+	cr_assert_eq(outage.failures, 3);
+	cr_assert_eq(outage.last_logged_ms, logged_ms, "one line, whoever fails");
+	backoff_succeed(&poll);
+	cr_assert_eq(outage.failing, 1);
+	backoff_reset(&post);
+	cr_assert_eq(outage.failing, 0);
+	backoff_reset(&post);
+	cr_assert_eq(outage.failing, 0, "nothing to forget any more");
+}
+
+Test(backoff, a_trouble_that_comes_and_goes_is_no_line_each_time)
+{
+	log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+	struct backoff backoff = {.what = "test"};
+	backoff_fail(&backoff, false, 0, "why");
+	cr_assert(backoff.own.is_logged);
+	for (int i = 0; i < 10; i++) {
+		backoff_succeed(&backoff);
+		backoff_fail(&backoff, false, 0, "why");
+		cr_assert_not(backoff.own.is_logged);
+	}
+}
