@@ -6,6 +6,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import time
 
 import pytest
 
@@ -246,6 +247,28 @@ def test_answers_that_wait_are_kept_and_no_new_command_is_taken_at_the_limit(fak
     agent.process.wait_for(lambda line: "the journal has room again" in line)
     assert len(raw.requests(url)) == 12
     agent.stop()
+
+
+def test_commands_that_ended_do_not_fill_the_journal_for_ever(fake, fake_agent, raw):
+    """Rows without answers: the oldest are forgotten before DEDUPE_HOURS, with a warning."""
+    agent = fake_agent(JOURNAL_MAX_MB=1)
+    payload = {"method": "GET", "url": raw.url(text("done"))}
+    fake.wait_end(fake.give(payload))
+    agent.stop()
+    journal = Journal(agent)
+    now_ms = int(time.time() * 1000)
+    with sqlite3.connect(journal.database) as database:
+        database.executemany(
+            "INSERT INTO commands (id, state, attempt, expires_at, received_at, status, posted_at)"
+            " VALUES (?, 4, 1, 0, 0, 0, ?)",
+            [(f"{number:0200}", now_ms - 3600000 + number) for number in range(6000)])
+    following = next_life(agent)
+    following.process.wait_for(lambda line: "too small for what ended within DEDUPE_HOURS" in line)
+    following.process.wait_for(lambda line: "connected" in line)
+    kept = [row[0] for row in journal.query("SELECT id FROM commands WHERE length(id) = 200")]
+    assert 0 < len(kept) < 6000 and f"{5999:0200}" in kept and f"{0:0200}" not in kept
+    assert fake.send(payload)["status"] == "SUCCESS", "commands are taken"
+    following.stop()
 
 
 def test_a_command_is_forgotten_after_dedupe_hours(fake, fake_agent, raw):
