@@ -261,12 +261,12 @@ def test_commands_that_ended_do_not_fill_the_journal_for_ever(fake, fake_agent, 
         database.executemany(
             "INSERT INTO commands (id, state, attempt, expires_at, received_at, status, posted_at)"
             " VALUES (?, 4, 1, 0, 0, 0, ?)",
-            [(f"{number:0200}", now_ms - 3600000 + number) for number in range(6000)])
+            [(f"{number:036}", now_ms - 3600000 + number) for number in range(12000)])
     following = next_life(agent)
     following.process.wait_for(lambda line: "too small for what ended within DEDUPE_HOURS" in line)
     following.process.wait_for(lambda line: "connected" in line)
-    kept = [row[0] for row in journal.query("SELECT id FROM commands WHERE length(id) = 200")]
-    assert 0 < len(kept) < 6000 and f"{5999:0200}" in kept and f"{0:0200}" not in kept
+    kept = [row[0] for row in journal.query("SELECT id FROM commands WHERE id LIKE '0000%'")]
+    assert 0 < len(kept) < 12000 and f"{11999:036}" in kept and f"{0:036}" not in kept
     assert fake.send(payload)["status"] == "SUCCESS", "commands are taken"
     following.stop()
 

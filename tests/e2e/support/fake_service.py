@@ -5,6 +5,7 @@ import collections
 import contextlib
 import json
 import queue
+import select
 import socket
 import threading
 import time
@@ -75,6 +76,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.fake.handle(self, content)
 
     do_PUT = do_GET = do_POST
+
+
+def _has_hung_up(connection):
+    readable, _, _ = select.select([connection], [], [], 0)
+    try:
+        return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
+    except (OSError, ValueError):  # TLS knows no peeking
+        return False
 
 
 class _Server(ThreadingHTTPServer):
@@ -209,7 +218,7 @@ class FakeService:
         elif fault:
             fault(handler)
         elif path.endswith("/receive"):
-            handler.reply(200, json.dumps({"commands": self._receive(body)}).encode())
+            handler.reply(200, json.dumps({"commands": self._receive(handler, body)}).encode())
         elif path.endswith("/commands/status"):
             handler.reply(200, json.dumps(self.take(body)).encode())
         elif path.endswith("/extend"):
@@ -231,14 +240,17 @@ class FakeService:
             return self.faults
         return self.status_faults if path.endswith("/commands/status") else []
 
-    def _receive(self, body):
-        """One command at a time, as soon as there is one."""
+    def _receive(self, handler, body):
+        """One command at a time, as soon as there is one, to an agent that is still there."""
         deadline = time.monotonic() + min(body["waitSeconds"], 20) / self.speed
         while not self.stopping.is_set() and time.monotonic() < deadline:
             try:
                 command = self._commands.get(timeout=0.2 / self.speed)
             except queue.Empty:
                 continue
+            if _has_hung_up(handler.connection):
+                self._commands.put(command)
+                return []
             return [{"receipt": "receipt-of-" + str(command.get("commandId")), "attempt": 1,
                      **command}]
         return []
