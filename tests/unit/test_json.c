@@ -175,17 +175,19 @@ Test(json, all_64_levels_are_taken_and_not_one_more)
 
 Test(json, a_scalar_may_stand_in_the_innermost_of_64_levels)
 {
-	char text[1000] = "";
+	struct buf text = BUF_INIT(1000);
 	struct json_object *value = NULL;
 	struct error err = {0};
 
 	for (int i = 0; i < 64; i++)
-		strcat(text, "{\"k\":");
-	strcat(text, "\"x\"");
-	memset(text + strlen(text), '}', 64);
-	cr_assert_eq(json_parse(text, strlen(text), &value, &err), 0, "%s", err.message);
-	assert_written(value, text);
+		buf_append_str(&text, "{\"k\":");
+	buf_append_str(&text, "\"x\"");
+	for (int i = 0; i < 64; i++)
+		buf_append_char(&text, '}');
+	cr_assert_eq(json_parse(text.data, text.size, &value, &err), 0, "%s", err.message);
+	assert_written(value, text.data);
 	json_object_put(value);
+	buf_release(&text);
 }
 
 Test(json, depth_is_counted_down_again)

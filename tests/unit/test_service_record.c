@@ -3,6 +3,7 @@
 #include "service/record.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char id[] = "01a1fd0e-983a-7000-a142-fa22b1dc6fd6";
@@ -12,9 +13,9 @@ static struct command some_command(void)
 	static const struct command empty;
 	struct command command = empty;
 	memcpy(command.id, id, sizeof id);
-	strcpy(command.org, "acme");
-	strcpy(command.target, "a \"quoted\" target");
-	strcpy(command.action, "act");
+	snprintf(command.org, sizeof command.org, "%s", "acme");
+	snprintf(command.target, sizeof command.target, "%s", "a \"quoted\" target");
+	snprintf(command.action, sizeof command.action, "%s", "act");
 	command.status = STATUS_PROCESSING;
 	for (size_t i = 0; i < RECEIPT_SIZE; i++)
 		command.receipt[i] = (uint8_t)(i * 17);

@@ -53,9 +53,9 @@ static void add(struct fixture *fixture, size_t i, unsigned *state)
 	struct metadata_pair pair = {"colour", colour};
 	struct command_new parts = {.payload = {"1", 1}};
 	*command = empty;
-	strcpy(command->org, i % 10 == 9 ? "other" : "acme");
-	strcpy(command->target, targets[next_number(state) % 3]);
-	strcpy(command->action, actions[next_number(state) % 2]);
+	snprintf(command->org, sizeof command->org, "%s", i % 10 == 9 ? "other" : "acme");
+	snprintf(command->target, sizeof command->target, "%s", targets[next_number(state) % 3]);
+	snprintf(command->action, sizeof command->action, "%s", actions[next_number(state) % 2]);
 	command->expires_ms = clock_now_ms() + 10000 + next_number(state) % 500 * 10;
 	snprintf(metadata, sizeof metadata, "{\"colour\":\"%s\"}", colour);
 	if (strcmp(colour, "none") != 0) {

@@ -82,9 +82,9 @@ static struct command add(struct fixture *fixture, const char *target, int64_t l
 	struct command command = empty;
 	struct error err;
 	struct command_new parts = {.payload = {"{\"a\":1}", 7}};
-	strcpy(command.org, "acme");
-	strcpy(command.target, target);
-	strcpy(command.action, "do");
+	snprintf(command.org, sizeof command.org, "%s", "acme");
+	snprintf(command.target, sizeof command.target, "%s", target);
+	snprintf(command.action, sizeof command.action, "%s", "do");
 	command.expires_ms = clock_now_ms() + life_ms;
 	cr_assert_eq(store_command_add(fixture->store, &command, &parts, &err), 0, "%s",
 		     err.message);
