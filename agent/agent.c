@@ -207,8 +207,7 @@ static void tell_taken(struct agent *agent, struct command *command)
 /* A command that ended before is answered again with the answer that is stored. */
 static bool answer_again(struct agent *agent, struct command *command)
 {
-	enum journal_found found =
-	    journal_find(agent->journal, command->id, &command->answer, &command->answer_size);
+	enum journal_found found = journal_find(agent->journal, command);
 	command->is_interrupted = found == JOURNAL_UNREADABLE;
 	if (found != JOURNAL_KNOWN)
 		return false;
@@ -362,7 +361,7 @@ static void on_settled(void *context, struct command *command)
 {
 	struct agent *agent = context;
 	kill_point("after-post");
-	journal_posted(agent->journal, command->id);
+	journal_posted(agent->journal, command);
 	agent->transport->ops->settled(agent->transport, command->receipt);
 	held_remove(agent, command->id);
 	if (command->is_wanted_again)
@@ -656,42 +655,71 @@ static void agent_close(struct agent *agent)
 	loop_free(agent->loop);
 }
 
+static struct command *command_of_done_row(const struct journal_row *row)
+{
+	struct command *command = command_new_done(row->id);
+	command->answer.status = row->status;
+	command->answer.ended_at_ms = row->ended_at_ms;
+	command->answer_size = row->answer_size;
+	command->answer.http_status = row->http_status;
+	command->is_unloaded = true;
+	return command;
+}
+
+/* Its source may have forgotten it since: it has to be told how it ended. */
+static struct command *command_of_damaged_row(const struct journal_row *row)
+{
+	struct command *command = command_new_done(row->id);
+	log_error("journal: command %s was changed by the disk: it is not executed", row->id);
+	answer_fail(&command->answer, "INTERRUPTED", NULL,
+		    "The command was damaged on the disk of the agent that had it: %s",
+		    row->state == COMMAND_EXECUTING
+			? "whether its request was made is not known. It was not repeated"
+			: "its request was not made");
+	return command;
+}
+
+static struct command *command_of_row(const struct journal_row *row, struct problems *problems)
+{
+	struct json_object *json = NULL;
+	struct command *command = NULL;
+	struct error err;
+	if (row->state == COMMAND_DONE)
+		return command_of_done_row(row);
+	if (!row->is_damaged && json_parse(row->text, row->text_size, &json, &err) == 0)
+		command = command_new(json, problems, &err);
+	json_object_put(json);
+	return command != NULL ? command : command_of_damaged_row(row);
+}
+
 /* A command of an earlier life goes on where that ended. */
 static void resume(void *context, const struct journal_row *row)
 {
 	struct agent *agent = context;
 	struct problems problems = PROBLEMS_INIT;
-	struct error err;
-	struct json_object *json = NULL;
-	struct command *command = NULL;
-	if (row->state == COMMAND_DONE) {
-		command = command_new_done(row->id);
-		command->answer.status = row->status;
-		command->answer.ended_at_ms = row->ended_at_ms;
-		command->answer_size = row->answer_size;
-		command->answer.http_status = row->http_status;
-		command->is_unloaded = true;
+	struct command *command = command_of_row(row, &problems);
+	bool has_ended = command->state == COMMAND_DONE;
+	if (has_ended) {
 		command->upload_url = row->upload_url != NULL ? mem_strdup(row->upload_url) : NULL;
 		command->expires_at_ms = row->expires_at_ms;
-	} else if (json_parse(row->text, row->text_size, &json, &err) != 0 ||
-		   (command = command_new(json, &problems, &err)) == NULL) {
-		log_error("journal: command %s cannot be read: %s", row->id, err.message);
-		goto out;
 	}
 	command->receipt = row->receipt != NULL ? mem_strdup(row->receipt) : NULL;
 	command->attempt = row->attempt;
 	command->received_at_ms = row->received_at_ms;
 	command->journal_seq = row->seq;
+	command->journal_answer = row->answer;
+	command->stored_text_size = row->text_size;
 	command->is_stored = true;
 	command->is_interrupted = row->state == COMMAND_EXECUTING || row->attempt > 1;
 	held_add(agent, command);
-	command->is_ended = row->state == COMMAND_DONE;
-	if (!command->is_ended)
+	if (has_ended && row->state != COMMAND_DONE)
+		on_command_end(agent, command);
+	else if (!has_ended)
 		relay_take(agent->relay, command, &problems);
+	else
+		command->is_ended = true;
 	agent->resumed++;
-out:
 	problems_release(&problems);
-	json_object_put(json);
 }
 
 int agent_run(const struct settings *settings, struct error *err)

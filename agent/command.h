@@ -57,14 +57,16 @@ struct command {
 	struct answer answer;
 
 	/* The journal's (journal.c). */
-	char *text;          /* the command's JSON until it is stored */
-	int64_t journal_seq; /* its row, while that is written to */
-	bool is_stored;      /* has a row */
-	bool is_unwritten;   /* waits to be written */
-	bool is_rewritten;   /* … for the second time: nobody waits for it */
-	bool is_ended;       /* the relay has handed it out */
-	bool is_unloaded;    /* the answer's JSON is only in the journal */
-	size_t answer_size;  /* of that JSON */
+	char *text;             /* the command's JSON until it is stored */
+	int64_t journal_seq;    /* its row; 0: it has none yet */
+	int64_t journal_answer; /* the row of its answer */
+	size_t stored_text_size;
+	bool is_stored;     /* what it is, or was, is in the journal */
+	bool is_unwritten;  /* waits to be written */
+	bool is_rewritten;  /* … for the second time: nobody waits for it */
+	bool is_ended;      /* the relay has handed it out */
+	bool is_unloaded;   /* the answer's JSON is only in the journal */
+	size_t answer_size; /* of that JSON */
 	int64_t received_at_ms;
 	TAILQ_ENTRY(command) journal_link;
 

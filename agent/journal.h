@@ -48,28 +48,27 @@ void journal_close(struct journal *journal);
 void journal_write(struct journal *journal, struct command *command);
 /* From on_begun_anew: what the damaged database held is to be written once more. */
 void journal_write_again(struct journal *journal, struct command *command);
-/* The source has this answer: written with the next transaction, within a second. */
-void journal_posted(struct journal *journal, const char *id);
+/* The source has the answer of command: written with the next transaction, within a second. */
+void journal_posted(struct journal *journal, struct command *command);
 
 /* May new commands be taken? */
 bool journal_has_room(const struct journal *journal);
 
-/* A command that has ended before, by its id. When it is known: fills status and time of
- * answer (initialised), not its JSON, and that one's size. */
+/* Has a command with this id ended before, and its source has the answer? When it is known:
+ * fills journal_seq, answer_size, and the answer's status and times, not its JSON. */
 enum journal_found {
 	JOURNAL_UNKNOWN,
 	JOURNAL_KNOWN,
 	JOURNAL_UNREADABLE, /* the disk does not say: it may have been executed before */
 };
-enum journal_found journal_find(struct journal *journal, const char *id, struct answer *answer,
-				size_t *size);
+enum journal_found journal_find(struct journal *journal, struct command *command);
 
-/* The stored JSON of an answer: a large one is a file, which need not be read at once.
+/* The stored JSON of a command's answer: a large one is a file, which need not be read at once.
  * ERR_NOT_FOUND when it had to go for room, ERR_INVALID when it is lost; anything else may get
  * better. */
 enum journal_load { JOURNAL_LOAD_INTO_MEMORY, JOURNAL_LOAD_AS_STORED };
-NODISCARD int journal_load_answer(struct journal *journal, const char *id, enum journal_load how,
-				  struct answer *answer, struct error *err);
+NODISCARD int journal_load_answer(struct journal *journal, const struct command *command,
+				  enum journal_load how, struct answer *answer, struct error *err);
 /* Where answers may be spooled (spool.h), on the journal's disk; NULL: nowhere. */
 const char *journal_answers_folder(const struct journal *journal);
 
@@ -78,6 +77,7 @@ struct journal_row {
 	enum command_state state; /* RECEIVED, EXECUTING or DONE */
 	int64_t seq;
 	const char *id;
+	bool is_damaged;  /* its text is not what was stored */
 	const char *text; /* the command's JSON; NULL when DONE */
 	size_t text_size;
 	const char *receipt;    /* NULL: none */
@@ -88,6 +88,7 @@ struct journal_row {
 	/* DONE: */
 	enum answer_status status;
 	int64_t ended_at_ms;
+	int64_t answer;
 	size_t answer_size;
 	int http_status; /* the target's; 0: none */
 };

@@ -1,6 +1,16 @@
-/* What the parts of the journal share: journal.c writes, journal_open.c opens the folder and
- * the database, journal_salvage.c saves what it can of a damaged one, journal_room.c drops
- * what is old, journal_rows.c reads what waits. Nobody else includes it. */
+/* What the parts of the journal share: journal.c decides when is written, journal_store.c
+ * writes and reads the rows, journal_open.c opens the folder and the database,
+ * journal_salvage.c saves what it can of a damaged one, journal_room.c drops what is old,
+ * journal_walk.c reads what waits. Nobody else includes it.
+ *
+ * Four tables, so that each step of a command adds a row at the end of one, and none writes
+ * again what an earlier step wrote:
+ *
+ *     commands  has not ended for its source, as it came, in the order of arrival (seq)
+ *     progress  by seq: it began after it was stored, or it has that answer
+ *     answers   in the order in which they came (number); stay for duplicates until there is
+ *               no room
+ *     posted    by seq: the source has the answer; the row in commands goes with that */
 #ifndef AGENT_JOURNAL_INSIDE_H
 #define AGENT_JOURNAL_INSIDE_H
 
@@ -8,31 +18,46 @@
 #include "agent/journal.h"
 
 #include <sys/queue.h>
+#include <uthash.h>
 
 struct sqlite3;
 struct sqlite3_stmt;
 
-enum { JOURNAL_BUSY_MS = 5000 }; /* somebody reads with `relay-agent journal` */
+enum {
+	JOURNAL_BUSY_MS = 5000, /* somebody reads with `relay-agent journal` */
+	JOURNAL_VERSION = 2,    /* of the tables: PRAGMA user_version */
+};
 
 /* As they are stored. */
-enum stored_state { STORED_RECEIVED = 1, STORED_EXECUTING = 2, STORED_DONE = 3, STORED_POSTED = 4 };
+enum stored_state { STORED_RECEIVED = 1, STORED_EXECUTING = 2 };
 
 enum statement {
 	BEGIN,
 	COMMIT,
 	ROLLBACK,
-	INSERT,
-	UPDATE_EXECUTING,
-	UPDATE_DONE,
-	UPDATE_POSTED,
-	SELECT_ONE,
+	INSERT_COMMAND,
+	INSERT_PROGRESS,
+	INSERT_ANSWER,
+	DROP_TEXT,
+	INSERT_POSTED,
+	DELETE_COMMAND,
+	DELETE_PROGRESS,
+	SELECT_POSTED,
+	SELECT_ANSWER,
 	STATEMENTS,
 };
 
+/* Waits to be written: the source has this answer. */
 struct posted {
 	char *id;
+	int64_t seq;
+	int64_t answer;
 	int64_t at_ms;
-	STAILQ_ENTRY(posted) link;
+	enum answer_status status;
+	int64_t ended_at_ms;
+	int http_status;
+	size_t answer_size;
+	UT_hash_handle hh; /* by id */
 };
 
 struct journal {
@@ -44,8 +69,11 @@ struct journal {
 	int lock_fd;
 	struct sqlite3 *db;
 	struct sqlite3_stmt *statements[STATEMENTS];
+	int64_t last_seq;
+	int64_t last_answer;
 	TAILQ_HEAD(journal_list_head, command) unwritten;
-	STAILQ_HEAD(, posted) posted;
+	struct posted *posted;
+	bool is_posted_due; /* they go with the next transaction */
 	struct loop_task flush;
 	struct loop_timer *lazy; /* for what nobody waits for */
 	struct loop_timer *busy; /* for company, while there is much to write */
@@ -75,6 +103,27 @@ int64_t journal_query_number(struct sqlite3 *db, const char *sql);
 void journal_count_spooled(struct journal *journal);
 void journal_spool_remove(struct journal *journal, const char *name, int64_t size);
 
+/* Runs a statement that has no rows. */
+NODISCARD int journal_run(struct journal *journal, enum statement which, struct error *err);
+/* By what a posted command is found: the start of its id's digest, which needs a third of the
+ * id's room in the index. */
+int64_t journal_id_key(const char *id);
+/* CRC-32 of id and what belongs to it. */
+int64_t journal_checksum(const char *id, const void *bytes, size_t size);
+/* Inside a transaction: what a command has become since it was stored last. */
+NODISCARD int journal_store_command(struct journal *journal, struct command *command,
+				    struct error *err);
+NODISCARD int journal_store_posted(struct journal *journal, struct posted *posted,
+				   struct error *err);
+/* Of commands that are gone. */
+NODISCARD int journal_clear_progress(struct journal *journal, struct error *err);
+/* Fills all but id and at_ms. ERR_NOT_FOUND, ERR_SYSTEM. */
+NODISCARD int journal_find_posted(struct journal *journal, const char *id, struct posted *posted,
+				  struct error *err);
+/* By the command's journal_answer. ERR_NOT_FOUND: dropped; ERR_INVALID: lost; ERR_SYSTEM. */
+NODISCARD int journal_read_answer(struct journal *journal, const struct command *command,
+				  enum journal_load how, struct spool *json, struct error *err);
+
 /* Was SQLite's last error that what it read is damaged? */
 bool journal_is_damage(struct journal *journal);
 
@@ -85,8 +134,9 @@ NODISCARD int journal_begin_anew(struct journal *journal, struct error *err);
 /* Copies the commands that can still be read from the database at path; how many. */
 size_t journal_salvage(struct sqlite3 *to, const char *path);
 
-/* Drops what nobody needs any more, and answers beyond JOURNAL_MAX_MB. */
-void journal_drop_old(struct journal *journal);
+/* Drops some of what nobody needs any more, and answers beyond JOURNAL_MAX_MB. Is there more
+ * to drop? */
+bool journal_drop_old(struct journal *journal);
 void journal_make_room(struct journal *journal);
 /* The same where added_bytes makes it worth while to look. */
 void journal_bytes_added(struct journal *journal);

@@ -18,15 +18,26 @@
 enum { SPACE_BYTES = 256 * 1024 }; /* without which there is no use in starting */
 
 static const char SCHEMA[] =
-    "CREATE TABLE IF NOT EXISTS commands ("
-    " seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state INTEGER NOT NULL,"
-    " command BLOB, receipt TEXT, attempt INTEGER NOT NULL, upload_url TEXT,"
-    " expires_at INTEGER NOT NULL, received_at INTEGER NOT NULL,"
-    " status INTEGER, ended_at INTEGER, posted_at INTEGER,"
-    " answer BLOB, answer_file TEXT, answer_size INTEGER, http_status INTEGER);"
-    "CREATE INDEX IF NOT EXISTS commands_open ON commands (seq) WHERE posted_at IS NULL;"
-    "CREATE INDEX IF NOT EXISTS commands_posted ON commands (posted_at)"
-    " WHERE posted_at IS NOT NULL;";
+    "BEGIN IMMEDIATE;"
+    "CREATE TABLE commands ("
+    " seq INTEGER PRIMARY KEY, id TEXT NOT NULL, state INTEGER NOT NULL, receipt TEXT,"
+    " attempt INTEGER NOT NULL, upload_url TEXT, expires_at INTEGER NOT NULL,"
+    " received_at INTEGER NOT NULL, checksum INTEGER, command TEXT);"
+    "CREATE TABLE progress (seq INTEGER PRIMARY KEY, answer INTEGER);"
+    "CREATE TABLE answers ("
+    " number INTEGER PRIMARY KEY, seq INTEGER NOT NULL, id TEXT NOT NULL, receipt TEXT,"
+    " attempt INTEGER NOT NULL, status INTEGER NOT NULL, ended_at INTEGER NOT NULL, http_status "
+    "INTEGER NOT NULL,"
+    " answer_size INTEGER NOT NULL, answer_file TEXT, checksum INTEGER, answer BLOB);"
+    "CREATE INDEX answers_in_files ON answers (answer_size) WHERE answer_file IS NOT NULL;"
+    "CREATE TABLE posted ("
+    " seq INTEGER PRIMARY KEY, id_key INTEGER NOT NULL, id TEXT NOT NULL,"
+    " posted_at INTEGER NOT NULL, status INTEGER NOT NULL, ended_at INTEGER NOT NULL,"
+    " http_status INTEGER NOT NULL, answer_size INTEGER NOT NULL, answer INTEGER);"
+    "CREATE INDEX posted_by_id ON posted (id_key);"
+    "CREATE INDEX posted_by_time ON posted (posted_at);"
+    "PRAGMA user_version = 2;"
+    "COMMIT";
 
 int journal_fail(sqlite3 *db, struct error *err, const char *what)
 {
@@ -81,16 +92,36 @@ static int make_folder(const char *path, struct error *err)
 	return error_set_errno(err, errno, "STATE_DIR: cannot make %s", path);
 }
 
-/* Columns that a journal of an earlier version does not have. */
-static int add_late_columns(sqlite3 *db, struct error *err)
+static int make_tables(struct journal *journal, const char *path, struct error *err)
 {
-	sqlite3_stmt *statement = NULL;
-	int rc = sqlite3_prepare_v2(db, "SELECT http_status FROM commands LIMIT 0", -1, &statement,
-				    NULL);
-	sqlite3_finalize(statement);
-	if (rc == SQLITE_OK)
+	int64_t version = journal_query_number(journal->db, "PRAGMA user_version");
+	bool is_new = version == 0 &&
+		      journal_query_number(journal->db, "SELECT count(*) FROM sqlite_schema") == 0;
+	if (is_new)
+		return sqlite3_exec(journal->db, SCHEMA, NULL, NULL, NULL) == SQLITE_OK
+			   ? 0
+			   : journal_fail(journal->db, err, "making the tables");
+	/* What cannot be read is found by is_sound. */
+	if (version == JOURNAL_VERSION || journal_is_damage(journal))
 		return 0;
-	return execute_text(db, "ALTER TABLE commands ADD COLUMN http_status INTEGER", err);
+	return error_set(err, ERR_INVALID,
+			 "%s was written by another version of the agent (journal version %lld, "
+			 "this agent's is %d): let that version post what waits in it, then move "
+			 "the file away",
+			 path, (long long)version, JOURNAL_VERSION);
+}
+
+/* No number is given twice, also not one that only the lost part of a database had. */
+static void find_last_rows(struct journal *journal)
+{
+	int64_t last = journal_query_number(
+	    journal->db, "SELECT max(coalesce((SELECT max(seq) FROM commands), 0),"
+			 " coalesce((SELECT max(seq) FROM posted), 0))");
+	if (last > journal->last_seq)
+		journal->last_seq = last;
+	last = journal_query_number(journal->db, "SELECT max(number) FROM answers");
+	if (last > journal->last_answer)
+		journal->last_answer = last;
 }
 
 static int open_database(struct journal *journal, const char *path, struct error *err)
@@ -104,11 +135,13 @@ static int open_database(struct journal *journal, const char *path, struct error
 	 * time, as measured, because fewer pages are written for the same bytes. */
 	if (execute_text(journal->db, "PRAGMA page_size = 16384", err) != 0 ||
 	    execute_text(journal->db, "PRAGMA temp_store = MEMORY", err) != 0 ||
+	    /* Debian's default writes zeros over every page that becomes free. */
+	    execute_text(journal->db, "PRAGMA secure_delete = FAST", err) != 0 ||
 	    execute_text(journal->db, "PRAGMA journal_mode = WAL", err) != 0 ||
 	    execute_text(journal->db,
 			 is_full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
 			 err) != 0 ||
-	    execute_text(journal->db, SCHEMA, err) != 0 || add_late_columns(journal->db, err) != 0)
+	    make_tables(journal, path, err) != 0)
 		return err->code;
 	for (int i = 0; i < STATEMENTS; i++) {
 		if (sqlite3_prepare_v3(journal->db, journal_statement_texts[i], -1,
@@ -209,6 +242,7 @@ int journal_begin_anew(struct journal *journal, struct error *err)
 		rc = open_database(journal, path, err);
 	if (rc == 0) {
 		size_t count = journal_salvage(journal->db, journal->aside);
+		find_last_rows(journal);
 		log_error("the journal %s is damaged; it was set aside as %s and a new one begun, "
 			  "with the %zu commands that could be read. What is not among them comes "
 			  "as a second delivery",
@@ -231,8 +265,10 @@ static int open_sound_database(struct journal *journal, struct error *err)
 		rc = open_database(journal, path, err);
 	bool is_damaged = rc != 0 ? journal_is_damage(journal) : !is_sound(journal, err);
 	free(path);
-	if (!is_damaged)
+	if (!is_damaged) {
+		find_last_rows(journal);
 		return rc;
+	}
 	log_error("%s", err->message);
 	return journal_begin_anew(journal, err);
 }

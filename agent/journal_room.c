@@ -11,7 +11,9 @@
  * is dropped at once (2 MB of the default) must not hold up the loop. */
 enum {
 	ROOM_PARTS = 512,
-	ROW_BYTES = 256, /* what a row takes beside its answer, more or less */
+	POSTED_BYTES = 150, /* what the row of a posted command takes, more or less … */
+	ANSWER_BYTES = 100, /* … and that of an answer beside the answer itself */
+	OLD_AT_ONCE = 2000, /* rows that are dropped before the loop has its next turn */
 };
 
 static uint64_t used_bytes(struct journal *journal)
@@ -25,138 +27,114 @@ static uint64_t used_bytes(struct journal *journal)
 void journal_count_spooled(struct journal *journal)
 {
 	journal->spooled_bytes = (uint64_t)journal_query_number(
-	    journal->db, "SELECT total(answer_size) FROM commands WHERE answer_file IS NOT NULL");
+	    journal->db, "SELECT total(answer_size) FROM answers WHERE answer_file IS NOT NULL");
 }
 
-/* Spooled files of rows that a statement is about to take the answers from. */
-static void remove_spooled(struct journal *journal, const char *where, int64_t argument)
+/* Posted rows with their answers, the oldest first. Those before dropped_until have none any more
+ * and need not be looked through again. */
+#define WITH_ANSWERS                                                                              \
+	" FROM posted p CROSS JOIN answers a ON a.number = p.answer WHERE p.posted_at >= ?1 AND " \
+	"p.posted_at <= ?2 ORDER BY p.posted_at"
+
+static sqlite3_stmt *prepare(struct journal *journal, const char *sql, int64_t from, int64_t until)
 {
-	char *sql =
-	    mem_printf("SELECT answer_file, answer_size FROM commands WHERE answer_file IS NOT"
-		       " NULL AND %s",
-		       where);
 	sqlite3_stmt *statement = NULL;
 	if (sqlite3_prepare_v2(journal->db, sql, -1, &statement, NULL) == SQLITE_OK) {
-		sqlite3_bind_int64(statement, 1, argument);
-		while (sqlite3_step(statement) == SQLITE_ROW)
-			journal_spool_remove(journal,
-					     (const char *)sqlite3_column_text(statement, 0),
-					     sqlite3_column_int64(statement, 1));
+		sqlite3_bind_int64(statement, 1, from);
+		sqlite3_bind_int64(statement, 2, until);
 	}
-	sqlite3_finalize(statement);
-	free(sql);
+	return statement;
 }
 
-/* Runs "<verb> WHERE <where>" with one number; the rows it changed. */
-static int change_rows(struct journal *journal, const char *verb, const char *where,
-		       int64_t argument)
+/* Up to when the rows hold so many bytes together, by a statement that gives the time and the
+ * bytes of each; -1: there are none. */
+static int64_t posted_until(struct journal *journal, const char *sql, int64_t from, uint64_t bytes)
 {
-	char *sql = mem_printf("%s WHERE %s", verb, where);
-	sqlite3_stmt *statement = NULL;
-	int changed = 0;
-	remove_spooled(journal, where, argument);
-	if (sqlite3_prepare_v2(journal->db, sql, -1, &statement, NULL) == SQLITE_OK) {
-		sqlite3_bind_int64(statement, 1, argument);
-		if (sqlite3_step(statement) == SQLITE_DONE)
-			changed = sqlite3_changes(journal->db);
-	}
-	sqlite3_finalize(statement);
-	free(sql);
-	return changed;
-}
-
-/* The posted rows whose answer is still there, the oldest first; those before dropped_until
- * have none any more and need not be looked through again. */
-#define DROPPABLE                                                                                \
-	"posted_at IS NOT NULL AND posted_at >= %lld AND (answer IS NOT NULL OR answer_file IS " \
-	"NOT NULL)"
-
-/* Up to when the oldest of those rows hold so many bytes together; -1: there are none. */
-static int64_t posted_until(struct journal *journal, const char *rows, uint64_t bytes)
-{
-	char *sql = mem_printf("SELECT posted_at, %d + coalesce(answer_size, 0) FROM commands"
-			       " WHERE %s ORDER BY posted_at",
-			       ROW_BYTES, rows);
-	sqlite3_stmt *statement = NULL;
+	sqlite3_stmt *statement = prepare(journal, sql, from, INT64_MAX);
 	int64_t until = -1;
 	uint64_t sum = 0;
-	if (sqlite3_prepare_v2(journal->db, sql, -1, &statement, NULL) == SQLITE_OK) {
-		while (sum < bytes && sqlite3_step(statement) == SQLITE_ROW) {
-			until = sqlite3_column_int64(statement, 0);
-			sum += (uint64_t)sqlite3_column_int64(statement, 1);
-		}
+	while (sum < bytes && sqlite3_step(statement) == SQLITE_ROW) {
+		until = sqlite3_column_int64(statement, 0);
+		sum += (uint64_t)sqlite3_column_int64(statement, 1);
 	}
 	sqlite3_finalize(statement);
-	free(sql);
 	return until;
 }
 
-static bool execute(struct journal *journal, const char *sql)
+static bool execute(struct journal *journal, const char *sql, int64_t from, int64_t until)
 {
-	return sqlite3_exec(journal->db, sql, NULL, NULL, NULL) == SQLITE_OK;
+	sqlite3_stmt *statement = prepare(journal, sql, from, until);
+	bool is_done = sqlite3_step(statement) == SQLITE_DONE;
+	sqlite3_finalize(statement);
+	return is_done;
 }
 
-#define ALL_BUT_ANSWERS                                                                    \
-	"seq, id, state, command, receipt, attempt, upload_url, expires_at, received_at, " \
-	"status, ended_at, posted_at, answer_size"
-
-/* Puts those rows in anew without their answers. An UPDATE would leave each on the page that it
- * filled with its answer, and a page that holds a row is never given back. */
-static bool slim_rows(struct journal *journal, const char *where)
+static void remove_spooled(struct journal *journal, int64_t from, int64_t until)
 {
-	char *gather = mem_printf(
-	    "CREATE TEMP TABLE slim AS SELECT " ALL_BUT_ANSWERS " FROM commands WHERE %s", where);
-	if (!execute(journal, "BEGIN IMMEDIATE")) {
-		free(gather);
-		return false;
+	sqlite3_stmt *statement =
+	    prepare(journal, "SELECT a.answer_file, a.answer_size" WITH_ANSWERS, from, until);
+	while (sqlite3_step(statement) == SQLITE_ROW) {
+		const char *name = (const char *)sqlite3_column_text(statement, 0);
+		if (name != NULL)
+			journal_spool_remove(journal, name, sqlite3_column_int64(statement, 1));
 	}
-	remove_spooled(journal, where, 0);
-	bool any = execute(journal, gather) &&
-		   execute(journal, "DELETE FROM commands WHERE seq IN (SELECT seq FROM slim)") &&
-		   sqlite3_changes(journal->db) > 0 &&
-		   execute(journal, "INSERT INTO commands (" ALL_BUT_ANSWERS
-				    ") SELECT " ALL_BUT_ANSWERS " FROM slim") &&
-		   execute(journal, "DROP TABLE slim") && execute(journal, "COMMIT");
-	if (!any)
-		(void)execute(journal, "ROLLBACK"); /* the table goes with it */
-	free(gather);
-	return any;
+	sqlite3_finalize(statement);
+}
+
+/* False when there are none, or they cannot be dropped now. */
+static bool drop_answers_between(struct journal *journal, int64_t from, int64_t until)
+{
+	remove_spooled(journal, from, until);
+	return execute(journal,
+		       "DELETE FROM answers WHERE number IN"
+		       " (SELECT answer FROM posted WHERE posted_at >= ?1 AND posted_at <= ?2)",
+		       from, until) &&
+	       sqlite3_changes(journal->db) > 0;
 }
 
 /* Drops the answers of the oldest posted commands; false: no such answer is left. */
 static bool drop_answers(struct journal *journal, uint64_t bytes)
 {
-	char *rows = mem_printf(DROPPABLE, (long long)journal->dropped_until);
-	int64_t until = posted_until(journal, rows, bytes);
-	char *where = mem_printf("%s AND posted_at <= %lld", rows, (long long)until);
-	bool any = until >= 0 && slim_rows(journal, where);
+	static const char oldest[] = "SELECT p.posted_at, a.answer_size + %d" WITH_ANSWERS;
+	char *sql = mem_printf(oldest, ANSWER_BYTES);
+	int64_t until = posted_until(journal, sql, journal->dropped_until, bytes);
+	bool any = until >= 0 && drop_answers_between(journal, journal->dropped_until, until);
 	/* The clock may have been set back: then all are looked through once more. */
 	bool is_first_try = journal->dropped_until > 0;
 	journal->dropped_until = any ? until : 0;
-	free(where);
-	free(rows);
+	free(sql);
 	return any || (is_first_try && drop_answers(journal, bytes));
 }
 
 /* Do the rows of posted commands alone take half of what the journal may hold? */
 static bool has_many_rows(struct journal *journal)
 {
-	int64_t enough = journal->settings->journal_max_mb * 1000 * 1000 / 2 / ROW_BYTES;
+	int64_t enough = journal->settings->journal_max_mb * 1000 * 1000 / 2 / POSTED_BYTES;
 	char *sql =
-	    mem_printf("SELECT count(*) FROM (SELECT 1 FROM commands WHERE posted_at IS NOT NULL"
-		       " LIMIT %lld)",
-		       (long long)enough);
+	    mem_printf("SELECT count(*) FROM (SELECT 1 FROM posted LIMIT %lld)", (long long)enough);
 	bool is_enough = journal_query_number(journal->db, sql) >= enough;
 	free(sql);
 	return is_enough;
+}
+
+/* Rows and what is left of their answers; false: there are none. */
+static bool drop_posted(struct journal *journal, int64_t until)
+{
+	(void)drop_answers_between(journal, 0, until);
+	return execute(journal, "DELETE FROM posted WHERE posted_at >= ?1 AND posted_at <= ?2", 0,
+		       until) &&
+	       sqlite3_changes(journal->db) > 0;
 }
 
 /* The rows that keep a command from being executed twice go last: a duplicate that comes so
  * late is a second delivery, and is not run again unasked either. */
 static bool drop_rows(struct journal *journal, uint64_t bytes)
 {
-	int64_t until =
-	    has_many_rows(journal) ? posted_until(journal, "posted_at IS NOT NULL", bytes) : -1;
+	static const char oldest[] = "SELECT posted_at, %d FROM posted WHERE posted_at >= ?1 AND "
+				     "posted_at <= ?2 ORDER BY posted_at";
+	char *sql = mem_printf(oldest, POSTED_BYTES);
+	int64_t until = has_many_rows(journal) ? posted_until(journal, sql, 0, bytes) : -1;
+	free(sql);
 	if (until < 0)
 		return false;
 	if (!journal->forgets_early)
@@ -165,8 +143,7 @@ static bool drop_rows(struct journal *journal, uint64_t bytes)
 			 (long long)journal->settings->journal_max_mb,
 			 (long long)journal->settings->dedupe_hours);
 	journal->forgets_early = true;
-	return change_rows(journal, "DELETE FROM commands",
-			   "posted_at IS NOT NULL AND posted_at <= ?1", until) > 0;
+	return drop_posted(journal, until);
 }
 
 void journal_make_room(struct journal *journal)
@@ -195,11 +172,21 @@ void journal_bytes_added(struct journal *journal)
 		journal_make_room(journal);
 }
 
-void journal_drop_old(struct journal *journal)
+/* A day's end after a day of full speed: some at once, so that nobody waits for it. */
+static bool drop_forgotten(struct journal *journal)
 {
-	int64_t now_ms = clock_now_ms();
-	const struct settings *settings = journal->settings;
-	change_rows(journal, "DELETE FROM commands", "posted_at < ?1",
-		    now_ms - settings->dedupe_hours * 3600000);
+	int64_t before_ms = clock_now_ms() - journal->settings->dedupe_hours * 3600000;
+	char *sql = mem_printf("SELECT max(posted_at) FROM (SELECT posted_at FROM posted"
+			       " WHERE posted_at < %lld ORDER BY posted_at LIMIT %d)",
+			       (long long)before_ms, OLD_AT_ONCE);
+	int64_t until = journal_query_number(journal->db, sql);
+	free(sql);
+	return until > 0 && drop_posted(journal, until);
+}
+
+bool journal_drop_old(struct journal *journal)
+{
+	bool any = drop_forgotten(journal);
 	journal_make_room(journal);
+	return any;
 }

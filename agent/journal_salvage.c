@@ -9,44 +9,58 @@
 #include <stdlib.h>
 
 enum {
-	COLUMNS = 15,
 	MISSES_MAX = 10000, /* rows in a row that cannot be read: then this end is given up */
 };
 
-#define COPIED                                                                                \
-	"id, max(state, 2), command, receipt, attempt, upload_url, expires_at, received_at, " \
-	"status, ended_at, posted_at, answer, answer_file, answer_size, http_status"
+/* Tables whose rows are copied, with their columns; the key is the first. */
+static const struct table {
+	const char *name;
+	const char *key;
+	const char *columns;
+	const char *from; /* the same as they are read; NULL: as they are */
+	int count;
+} tables[] = {
+    {"commands", "seq",
+     "seq, id, state, receipt, attempt, upload_url, expires_at, received_at, checksum, command",
+     "seq, id, 2, receipt, attempt, upload_url, expires_at, received_at, checksum, command", 10},
+    {"answers", "number",
+     "number, seq, id, receipt, attempt, status, ended_at, http_status, answer_size, answer_file,"
+     " checksum, answer",
+     NULL, 12},
+    {"posted", "seq",
+     "seq, id_key, id, posted_at, status, ended_at, http_status, answer_size, answer", NULL, 9},
+};
 
-static const char INSERT_COPY[] =
-    "INSERT OR IGNORE INTO commands (id, state, command, receipt, attempt, upload_url,"
-    " expires_at, received_at, status, ended_at, posted_at, answer, answer_file, answer_size,"
-    " http_status)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+/* An answer of which nothing else could be read is posted once more: the source knows whether it
+ * has it. */
+static const char ADOPT[] =
+    "DELETE FROM commands WHERE seq IN (SELECT seq FROM posted);"
+    "INSERT OR IGNORE INTO commands (seq, id, state, attempt, expires_at, received_at)"
+    " SELECT seq, id, 2, attempt, 9223372036854775807, ended_at FROM answers WHERE seq NOT IN"
+    " (SELECT seq FROM commands) AND seq NOT IN (SELECT seq FROM posted);"
+    "INSERT OR IGNORE INTO progress (seq, answer) SELECT seq, number FROM answers WHERE seq IN"
+    " (SELECT seq FROM commands)";
 
-static void copy_row(sqlite3_stmt *from, sqlite3_stmt *to)
+static void copy_row(sqlite3_stmt *from, sqlite3_stmt *to, int count)
 {
-	int state = sqlite3_column_int(from, 1);
-	bool is_whole = state == STORED_EXECUTING ? sqlite3_column_type(from, 2) != SQLITE_NULL
-						  : state == STORED_DONE || state == STORED_POSTED;
-	if (sqlite3_column_type(from, 0) != SQLITE_TEXT || !is_whole)
-		return;
-	for (int i = 0; i < COLUMNS; i++)
+	for (int i = 0; i < count; i++)
 		sqlite3_bind_value(to, i + 1, sqlite3_column_value(from, i));
 	sqlite3_step(to); /* a row that breaks a rule of the table is not copied */
 	sqlite3_reset(to);
 	sqlite3_clear_bindings(to);
 }
 
-/* From seq on in one direction (1 or -1), over what cannot be read; did it reach the end? */
-static bool copy_from(sqlite3_stmt *from, sqlite3_stmt *to, int64_t seq, int64_t direction)
+/* From key on in one direction (1 or -1), over what cannot be read; did it reach the end? */
+static bool copy_from(sqlite3_stmt *from, sqlite3_stmt *to, int count, int64_t key,
+		      int64_t direction)
 {
 	bool has_found = false;
 	for (int misses = 0; misses < MISSES_MAX; misses++) {
 		int rc;
-		sqlite3_bind_int64(from, 1, seq);
+		sqlite3_bind_int64(from, 1, key);
 		while ((rc = sqlite3_step(from)) == SQLITE_ROW) {
-			copy_row(from, to);
-			seq = sqlite3_column_int64(from, COLUMNS);
+			copy_row(from, to, count);
+			key = sqlite3_column_int64(from, 0);
 			has_found = true;
 			misses = 0;
 		}
@@ -55,44 +69,59 @@ static bool copy_from(sqlite3_stmt *from, sqlite3_stmt *to, int64_t seq, int64_t
 			return true;
 		if (!has_found)
 			return false;
-		seq += direction;
+		key += direction;
 	}
 	return false;
 }
 
+/* One way over a table: from its start, or from its end. */
+static bool copy_way(sqlite3 *from, sqlite3_stmt *insert, const struct table *table, bool is_back)
+{
+	const char *columns = table->from != NULL ? table->from : table->columns;
+	char *sql =
+	    mem_printf("SELECT %s FROM %s WHERE %s %s ?1 ORDER BY %s%s", columns, table->name,
+		       table->key, is_back ? "<" : ">", table->key, is_back ? " DESC" : "");
+	sqlite3_stmt *select = NULL;
+	bool is_complete = false;
+	if (sqlite3_prepare_v2(from, sql, -1, &select, NULL) == SQLITE_OK)
+		is_complete = copy_from(select, insert, table->count,
+					is_back ? INT64_MAX : INT64_MIN, is_back ? -1 : 1);
+	sqlite3_finalize(select);
+	free(sql);
+	return is_complete;
+}
+
+static void copy_table(sqlite3 *from, sqlite3 *to, const struct table *table)
+{
+	static const char places[] = "?,?,?,?,?,?,?,?,?,?,?,?";
+	char *sql = mem_printf("INSERT OR IGNORE INTO %s (%s) VALUES (%.*s)", table->name,
+			       table->columns, table->count * 2 - 1, places);
+	sqlite3_stmt *insert = NULL;
+	if (sqlite3_prepare_v2(to, sql, -1, &insert, NULL) == SQLITE_OK &&
+	    !copy_way(from, insert, table, false))
+		(void)copy_way(from, insert, table, true);
+	sqlite3_finalize(insert);
+	free(sql);
+}
+
 static void copy_all(sqlite3 *from, sqlite3 *to)
 {
-	static const char *const selects[] = {
-	    "SELECT " COPIED ", seq FROM commands WHERE seq > ?1 ORDER BY seq",
-	    "SELECT " COPIED ", seq FROM commands WHERE seq < ?1 ORDER BY seq DESC",
-	};
-	sqlite3_stmt *insert = NULL;
-	bool is_complete = sqlite3_prepare_v2(to, INSERT_COPY, -1, &insert, NULL) != SQLITE_OK;
-	for (int i = 0; i < 2 && !is_complete; i++) {
-		sqlite3_stmt *select = NULL;
-		if (sqlite3_prepare_v2(from, selects[i], -1, &select, NULL) == SQLITE_OK)
-			is_complete = copy_from(select, insert, i == 0 ? INT64_MIN : INT64_MAX,
-						i == 0 ? 1 : -1);
-		sqlite3_finalize(select);
-	}
-	sqlite3_finalize(insert);
+	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+		copy_table(from, to, &tables[i]);
+	sqlite3_exec(to, ADOPT, NULL, NULL, NULL);
 }
 
 size_t journal_salvage(struct sqlite3 *to, const char *path)
 {
 	sqlite3 *from = NULL;
-	int before = sqlite3_total_changes(to);
-	int after = before;
 	/* Read only: it is evidence, and stays as it was found. */
 	if (sqlite3_open_v2(path, &from, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
 	    sqlite3_exec(to, "BEGIN", NULL, NULL, NULL) == SQLITE_OK) {
 		copy_all(from, to);
-		after = sqlite3_total_changes(to);
-		if (sqlite3_exec(to, "COMMIT", NULL, NULL, NULL) != SQLITE_OK) {
+		if (sqlite3_exec(to, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
 			sqlite3_exec(to, "ROLLBACK", NULL, NULL, NULL);
-			after = before;
-		}
 	}
 	sqlite3_close(from);
-	return (size_t)(after - before);
+	return (size_t)journal_query_number(
+	    to, "SELECT (SELECT count(*) FROM commands) + (SELECT count(*) FROM posted)");
 }

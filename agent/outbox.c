@@ -85,7 +85,7 @@ static bool load(struct outbox *outbox, struct command *command, enum journal_lo
 	enum answer_status status = command->answer.status;
 	if (!command->is_unloaded)
 		return true;
-	int rc = journal_load_answer(outbox->journal, command->id, how, &command->answer, &err);
+	int rc = journal_load_answer(outbox->journal, command, how, &command->answer, &err);
 	if (rc != 0 && rc != ERR_NOT_FOUND && rc != ERR_INVALID) {
 		loop_timer_start(outbox->read_again,
 				 backoff_fail(&outbox->unreadable, false, 0, err.message));

@@ -166,7 +166,7 @@ def test_a_running_agent_that_meets_damage_keeps_what_it_holds(site, raw):
     assert len(raw.requests(url)) == 4
     pair.agent.process.wait_for(lambda line: "set aside" in line)
     assert journal.set_aside()
-    journal.wait_for("SELECT id, state FROM commands", lambda rows: [r[1] for r in rows] == [4] * 4)
+    journal.wait_for_count("posted", 4)
     pair.agent.stop()
 
 
@@ -212,10 +212,10 @@ def test_the_oldest_posted_answers_go_first_when_the_journal_is_full(fake, fake_
     for command_id in ids:
         fake.wait_end(command_id)
     journal = Journal(agent)
-    journal.wait_for("SELECT count(*) FROM commands WHERE state = 4",
-                     lambda rows: rows == [(count,)])
+    journal.wait_for_count("posted", count)
     sizes = [row[0] for row in journal.query(
-        "SELECT answer IS NOT NULL OR answer_file IS NOT NULL FROM commands ORDER BY posted_at")]
+        "SELECT EXISTS (SELECT 1 FROM answers a WHERE a.number = p.answer) FROM posted p"
+        " ORDER BY posted_at")]
     assert used(journal) <= 1000000 + 3 * size
     assert sizes == sorted(sizes) and sizes[0] == 0 and sizes[-1] == 1, "the oldest go first"
 
@@ -225,7 +225,7 @@ def test_the_oldest_posted_answers_go_first_when_the_journal_is_full(fake, fake_
         fake.wait_for(lambda: len(fake.updates) > before)
         return fake.updates[-1]
 
-    by_age = [row[0] for row in journal.query("SELECT id FROM commands ORDER BY posted_at")]
+    by_age = [row[0] for row in journal.query("SELECT id FROM posted ORDER BY posted_at")]
     old, new = delivered_again(by_age[0]), delivered_again(by_age[-1])
     assert old["status"] == "SUCCESS" and "no longer stored" in explanation(old["body"])["message"]
     assert new["body"]["body"] == "x" * size
@@ -259,13 +259,13 @@ def test_commands_that_ended_do_not_fill_the_journal_for_ever(fake, fake_agent, 
     now_ms = int(time.time() * 1000)
     with sqlite3.connect(journal.database) as database:
         database.executemany(
-            "INSERT INTO commands (id, state, attempt, expires_at, received_at, status, posted_at)"
-            " VALUES (?, 4, 1, 0, 0, 0, ?)",
-            [(f"{number:036}", now_ms - 3600000 + number) for number in range(12000)])
+            "INSERT INTO posted (id_key, id, posted_at, status, ended_at, http_status, answer_size)"
+            " VALUES (?, ?, ?, 0, 0, 200, 0)",
+            [(number, f"{number:036}", now_ms - 3600000 + number) for number in range(12000)])
     following = next_life(agent)
     following.process.wait_for(lambda line: "too small for what ended within DEDUPE_HOURS" in line)
     following.process.wait_for(lambda line: "connected" in line)
-    kept = [row[0] for row in journal.query("SELECT id FROM commands WHERE id LIKE '0000%'")]
+    kept = [row[0] for row in journal.query("SELECT id FROM posted WHERE id LIKE '0000%'")]
     assert 0 < len(kept) < 12000 and f"{11999:036}" in kept and f"{0:036}" not in kept
     assert fake.send(payload)["status"] == "SUCCESS", "commands are taken"
     following.stop()
@@ -281,13 +281,13 @@ def test_a_command_is_forgotten_after_dedupe_hours(fake, fake_agent, raw):
     agent.stop()
     for age, is_kept in ((3500, True), (3700, False)):
         with sqlite3.connect(journal.database) as database:
-            database.execute("UPDATE commands SET posted_at = posted_at - ? * 1000", [age])
+            database.execute("UPDATE posted SET posted_at = posted_at - ? * 1000", [age])
         following = next_life(agent)
         following.process.wait_for(lambda line: "polls" in line)
         assert (journal.state_of(command_id) == "posted") == is_kept
         following.stop()
         with sqlite3.connect(journal.database) as database:
-            database.execute("UPDATE commands SET posted_at = posted_at + ? * 1000", [age])
+            database.execute("UPDATE posted SET posted_at = posted_at + ? * 1000", [age])
 
 
 def test_an_answer_that_nobody_took_is_given_up_after_the_retention(fake, raw):

@@ -7,7 +7,14 @@ import time
 
 from support.processes import PATIENCE, Run
 
-STATES = {1: "received", 2: "executing", 3: "done", 4: "posted"}
+# id and state of every command that the journal knows, in order of arrival.
+STATES = """
+    SELECT id, state FROM (
+        SELECT c.seq, c.id, CASE WHEN p.answer IS NOT NULL THEN 'done'
+               WHEN c.state = 2 OR p.seq IS NOT NULL THEN 'executing' ELSE 'received' END AS state
+        FROM commands c LEFT JOIN progress p ON p.seq = c.seq
+        UNION ALL SELECT seq, id, 'posted' FROM posted ORDER BY seq)
+"""
 
 
 class Journal:
@@ -25,7 +32,7 @@ class Journal:
 
     def states(self):
         """{command id: state} of all rows."""
-        return {row[0]: STATES[row[1]] for row in self.query("SELECT id, state FROM commands")}
+        return dict(self.query(STATES))
 
     def state_of(self, command_id):
         return self.states().get(command_id)
@@ -43,9 +50,11 @@ class Journal:
             time.sleep(0.02)
 
     def wait_for_state(self, command_id, state):
-        number = [key for key, name in STATES.items() if name == state][0]
-        self.wait_for("SELECT id, state FROM commands",
-                      lambda rows: (command_id, number) in rows)
+        self.wait_for(STATES, lambda rows: (command_id, state) in rows)
+
+    def wait_for_count(self, state, count):
+        """Until so many commands are in that state, and none in another."""
+        self.wait_for(STATES, lambda rows: [row[1] for row in rows] == [state] * count)
 
     def listing(self):
         """What `relay-agent journal` prints, as {id: its other columns}."""

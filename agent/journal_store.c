@@ -1,0 +1,336 @@
+#include "agent/journal_inside.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "crypto/digest.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum {
+	SPOOL_FROM_BYTES = 256 * 1024, /* larger answers are files beside the database */
+	TEXT_KEPT_BYTES = 4096,        /* a longer command goes as soon as its answer is there */
+	ROW_BYTES = 300,               /* what a command's rows take beside text and answer */
+};
+
+const char *const journal_statement_texts[STATEMENTS] = {
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [INSERT_COMMAND] =
+	"INSERT OR REPLACE INTO commands (seq, id, state, receipt, attempt, upload_url, expires_at,"
+	" received_at, checksum, command) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    [INSERT_PROGRESS] = "INSERT OR REPLACE INTO progress (seq, answer) VALUES (?1, ?2)",
+    [INSERT_ANSWER] = "INSERT OR REPLACE INTO answers (number, seq, id, receipt, attempt, status, "
+		      "ended_at, http_status,"
+		      " answer_size, answer_file, checksum, answer)"
+		      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    [DROP_TEXT] = "UPDATE commands SET command = NULL WHERE seq = ?1",
+    [INSERT_POSTED] = "INSERT OR REPLACE INTO posted (seq, id_key, id, posted_at, status, ended_at,"
+		      " http_status, answer_size, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
+		      " ?9)",
+    [DELETE_COMMAND] = "DELETE FROM commands WHERE seq = ?1",
+    [DELETE_PROGRESS] =
+	"DELETE FROM progress WHERE seq < coalesce((SELECT min(seq) FROM commands), ?1)",
+    [SELECT_POSTED] = "SELECT seq, id, status, ended_at, http_status, answer_size, answer"
+		      " FROM posted"
+		      " WHERE id_key = ?1 ORDER BY seq DESC",
+    [SELECT_ANSWER] = "SELECT answer_file, checksum, answer FROM answers WHERE number = ?1",
+};
+
+int journal_run(struct journal *journal, enum statement which, struct error *err)
+{
+	sqlite3_stmt *statement = journal->statements[which];
+	int rc = sqlite3_step(statement);
+	sqlite3_reset(statement);
+	sqlite3_clear_bindings(statement);
+	return rc == SQLITE_DONE ? 0
+				 : journal_fail(journal->db, err, journal_statement_texts[which]);
+}
+
+static void bind_text(sqlite3_stmt *statement, int index, const char *text)
+{
+	if (text != NULL)
+		sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC);
+	else
+		sqlite3_bind_null(statement, index);
+}
+
+int64_t journal_id_key(const char *id)
+{
+	uint8_t digest[SHA256_SIZE];
+	int64_t key;
+	digest_sha256(id, strlen(id), digest);
+	memcpy(&key, digest, sizeof key);
+	return key;
+}
+
+/* SQLite finds what breaks its own structure, not a bit that turned in the midst of a text. */
+int64_t journal_checksum(const char *id, const void *bytes, size_t size)
+{
+	uLong sum = crc32_z(0, (const Bytef *)id, strlen(id));
+	return (int64_t)crc32_z(sum, bytes, size);
+}
+
+/* Ids are the requestors'; their digest is a safe file name. */
+static void spool_name(const char *id, char name[SHA256_TEXT_SIZE])
+{
+	uint8_t digest[SHA256_SIZE];
+	digest_sha256(id, strlen(id), digest);
+	digest_to_hex(digest, name);
+}
+
+static char *spool_path(const struct journal *journal, const char *name)
+{
+	return mem_printf("%s/%s", journal->folder, name);
+}
+
+/* A large answer: the file that it is, or one that is made of it. */
+static int spool_answer(struct journal *journal, const char *name, struct spool *json,
+			struct error *err)
+{
+	char *path = spool_path(journal, name);
+	bool is_there = spool_is_file(json) && json->is_durable; /* a commit that is tried again */
+	int rc = 0;
+	if (spool_is_file(json))
+		rc = spool_keep(json, path, err);
+	else
+		rc = file_write_atomic(path, buf_str(spool_memory(json)), json->size, 0600, err);
+	if (rc == 0 && !is_there)
+		journal->spooled_bytes += json->size;
+	free(path);
+	return rc;
+}
+
+void journal_spool_remove(struct journal *journal, const char *name, int64_t size)
+{
+	char *path = spool_path(journal, name);
+	if (unlink(path) == 0 && journal->spooled_bytes >= (uint64_t)size)
+		journal->spooled_bytes -= (uint64_t)size;
+	free(path);
+}
+
+static int insert_command(struct journal *journal, struct command *command, struct error *err)
+{
+	sqlite3_stmt *statement = journal->statements[INSERT_COMMAND];
+	bool is_executing = command->state == COMMAND_EXECUTING;
+	if (command->journal_seq == 0)
+		command->journal_seq = ++journal->last_seq;
+	sqlite3_bind_int64(statement, 1, command->journal_seq);
+	bind_text(statement, 2, command->id);
+	sqlite3_bind_int(statement, 3, is_executing ? STORED_EXECUTING : STORED_RECEIVED);
+	bind_text(statement, 4, command->receipt);
+	sqlite3_bind_int(statement, 5, command->attempt);
+	bind_text(statement, 6, command->upload_url);
+	sqlite3_bind_int64(statement, 7, command->expires_at_ms);
+	sqlite3_bind_int64(statement, 8, command->received_at_ms);
+	command->stored_text_size = 0;
+	if (command->state < COMMAND_DONE && command->text != NULL) {
+		size_t size = strlen(command->text);
+		sqlite3_bind_int64(statement, 9,
+				   journal_checksum(command->id, command->text, size));
+		sqlite3_bind_text64(statement, 10, command->text, size, SQLITE_STATIC, SQLITE_UTF8);
+		command->stored_text_size = size;
+		journal->added_bytes += size;
+	}
+	journal->added_bytes += ROW_BYTES;
+	return journal_run(journal, INSERT_COMMAND, err);
+}
+
+static int bind_answer(struct journal *journal, sqlite3_stmt *statement, struct command *command,
+		       char name[SHA256_TEXT_SIZE], struct error *err)
+{
+	struct spool *json = &command->answer.json;
+	journal->added_bytes += json->size;
+	if (!spool_is_file(json) && json->size < SPOOL_FROM_BYTES) {
+		const char *bytes = buf_str(spool_memory(json));
+		sqlite3_bind_int64(statement, 11, journal_checksum(command->id, bytes, json->size));
+		sqlite3_bind_blob64(statement, 12, bytes, json->size, SQLITE_STATIC);
+		return 0;
+	}
+	spool_name(command->id, name);
+	bind_text(statement, 10, name);
+	return spool_answer(journal, name, json, err);
+}
+
+static int insert_answer(struct journal *journal, struct command *command, struct error *err)
+{
+	sqlite3_stmt *statement = journal->statements[INSERT_ANSWER];
+	const struct answer *answer = &command->answer;
+	char name[SHA256_TEXT_SIZE];
+	if (command->journal_answer == 0)
+		command->journal_answer = ++journal->last_answer;
+	sqlite3_bind_int64(statement, 1, command->journal_answer);
+	sqlite3_bind_int64(statement, 2, command->journal_seq);
+	bind_text(statement, 3, command->id);
+	bind_text(statement, 4, command->receipt);
+	sqlite3_bind_int(statement, 5, command->attempt);
+	sqlite3_bind_int(statement, 6, (int)answer->status);
+	sqlite3_bind_int64(statement, 7, answer->ended_at_ms);
+	sqlite3_bind_int(statement, 8, answer->http_status);
+	sqlite3_bind_int64(statement, 9, (int64_t)answer->json.size);
+	if (bind_answer(journal, statement, command, name, err) != 0) {
+		sqlite3_clear_bindings(statement);
+		return err->code;
+	}
+	return journal_run(journal, INSERT_ANSWER, err);
+}
+
+static int run_for(struct journal *journal, enum statement which, int64_t seq, struct error *err)
+{
+	sqlite3_bind_int64(journal->statements[which], 1, seq);
+	return journal_run(journal, which, err);
+}
+
+/* Where the command has come to, but for being received: it executes, or its answer is there. */
+static int insert_progress(struct journal *journal, const struct command *command,
+			   struct error *err)
+{
+	sqlite3_stmt *statement = journal->statements[INSERT_PROGRESS];
+	sqlite3_bind_int64(statement, 1, command->journal_seq);
+	if (command->journal_answer != 0)
+		sqlite3_bind_int64(statement, 2, command->journal_answer);
+	return journal_run(journal, INSERT_PROGRESS, err);
+}
+
+int journal_store_command(struct journal *journal, struct command *command, struct error *err)
+{
+	bool is_new = !command->is_stored;
+	if (is_new && insert_command(journal, command, err) != 0)
+		return err->code;
+	if (command->state >= COMMAND_DONE) {
+		/* Room for the answer, which waits for its source longer than the command did. */
+		if (command->stored_text_size > TEXT_KEPT_BYTES &&
+		    run_for(journal, DROP_TEXT, command->journal_seq, err) != 0)
+			return err->code;
+		if (insert_answer(journal, command, err) != 0)
+			return err->code;
+		return insert_progress(journal, command, err);
+	}
+	if (!is_new && command->state == COMMAND_EXECUTING)
+		return insert_progress(journal, command, err);
+	return 0;
+}
+
+int journal_store_posted(struct journal *journal, struct posted *posted, struct error *err)
+{
+	sqlite3_stmt *statement = journal->statements[INSERT_POSTED];
+	if (posted->seq == 0) /* its commands were lost with a damaged database */
+		posted->seq = ++journal->last_seq;
+	sqlite3_bind_int64(statement, 1, posted->seq);
+	sqlite3_bind_int64(statement, 2, journal_id_key(posted->id));
+	bind_text(statement, 3, posted->id);
+	sqlite3_bind_int64(statement, 4, posted->at_ms);
+	sqlite3_bind_int(statement, 5, (int)posted->status);
+	sqlite3_bind_int64(statement, 6, posted->ended_at_ms);
+	sqlite3_bind_int(statement, 7, posted->http_status);
+	sqlite3_bind_int64(statement, 8, (int64_t)posted->answer_size);
+	sqlite3_bind_int64(statement, 9, posted->answer);
+	if (journal_run(journal, INSERT_POSTED, err) != 0)
+		return err->code;
+	return run_for(journal, DELETE_COMMAND, posted->seq, err);
+}
+
+int journal_clear_progress(struct journal *journal, struct error *err)
+{
+	return run_for(journal, DELETE_PROGRESS, journal->last_seq + 1, err);
+}
+
+/* SQLITE_ROW, SQLITE_DONE or what went wrong, twice: a read that failed often succeeds when it
+ * is tried again. */
+static int select_first(struct journal *journal, enum statement which, int64_t key)
+{
+	sqlite3_stmt *statement = journal->statements[which];
+	sqlite3_bind_int64(statement, 1, key);
+	int rc = sqlite3_step(statement);
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+		sqlite3_reset(statement);
+		rc = sqlite3_step(statement);
+	}
+	return rc;
+}
+
+static void end_select(struct journal *journal, enum statement which)
+{
+	sqlite3_reset(journal->statements[which]);
+	sqlite3_clear_bindings(journal->statements[which]);
+}
+
+int journal_find_posted(struct journal *journal, const char *id, struct posted *posted,
+			struct error *err)
+{
+	sqlite3_stmt *statement = journal->statements[SELECT_POSTED];
+	int rc = select_first(journal, SELECT_POSTED, journal_id_key(id));
+	int result = ERR_NOT_FOUND;
+	while (rc == SQLITE_ROW && result != 0) {
+		const char *stored = (const char *)sqlite3_column_text(statement, 1);
+		if (stored != NULL && strcmp(stored, id) == 0) {
+			posted->seq = sqlite3_column_int64(statement, 0);
+			posted->status = (enum answer_status)sqlite3_column_int(statement, 2);
+			posted->ended_at_ms = sqlite3_column_int64(statement, 3);
+			posted->http_status = sqlite3_column_int(statement, 4);
+			posted->answer_size = (size_t)sqlite3_column_int64(statement, 5);
+			posted->answer = sqlite3_column_int64(statement, 6);
+			result = 0;
+		} else {
+			rc = sqlite3_step(statement);
+		}
+	}
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		result = journal_fail(journal->db, err, "looking for a command");
+	end_select(journal, SELECT_POSTED);
+	return result;
+}
+
+static int read_file(const struct journal *journal, const char *name, enum journal_load how,
+		     struct spool *json, struct error *err)
+{
+	struct buf content = BUF_INIT(SIZE_MAX / 2);
+	char *path = spool_path(journal, name);
+	int rc = how == JOURNAL_LOAD_AS_STORED ? spool_open(json, path, err)
+					       : file_read(path, &content, err);
+	if (rc == ERR_NOT_FOUND)
+		rc = ERR_INVALID; /* nobody has dropped it, it is missing */
+	if (rc == 0 && how == JOURNAL_LOAD_INTO_MEMORY)
+		spool_take(json, &content);
+	buf_release(&content);
+	free(path);
+	return rc;
+}
+
+static int read_row(sqlite3_stmt *statement, const char *id, struct spool *json, struct error *err)
+{
+	const void *bytes = sqlite3_column_blob(statement, 2);
+	size_t size = (size_t)sqlite3_column_bytes(statement, 2);
+	if (sqlite3_column_int64(statement, 1) != journal_checksum(id, bytes, size))
+		return error_set(err, ERR_INVALID, "its checksum is wrong: the disk changed it");
+	struct buf content = BUF_INIT(SIZE_MAX / 2);
+	buf_append(&content, bytes, size);
+	int rc = buf_check(&content, "stored answer", err);
+	if (rc == 0)
+		spool_take(json, &content);
+	buf_release(&content);
+	return rc;
+}
+
+int journal_read_answer(struct journal *journal, const struct command *command,
+			enum journal_load how, struct spool *json, struct error *err)
+{
+	sqlite3_stmt *statement = journal->statements[SELECT_ANSWER];
+	int found = select_first(journal, SELECT_ANSWER, command->journal_answer);
+	int rc;
+	if (found == SQLITE_ROW && sqlite3_column_type(statement, 0) != SQLITE_NULL)
+		rc = read_file(journal, (const char *)sqlite3_column_text(statement, 0), how, json,
+			       err);
+	else if (found == SQLITE_ROW)
+		rc = read_row(statement, command->id, json, err);
+	else if (found == SQLITE_DONE)
+		rc = error_set(err, ERR_NOT_FOUND, "the stored answer was dropped to make room");
+	else
+		rc = journal_fail(journal->db, err, "reading an answer");
+	end_select(journal, SELECT_ANSWER);
+	return rc;
+}

@@ -1,0 +1,99 @@
+#include "agent/journal_inside.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { STATE_DONE = 3 };
+
+/* Read by read_row: the columns must stand in this order. A command of which there is an answer
+ * has ended, whatever else is known of it. */
+static const char SELECT_OPEN[] =
+    "SELECT c.seq, c.id, CASE WHEN a.number IS NOT NULL THEN 3 WHEN p.seq IS NOT NULL THEN 2 ELSE"
+    " c.state END, coalesce(a.receipt, c.receipt), coalesce(a.attempt, c.attempt), c.upload_url,"
+    " c.expires_at, c.received_at, a.status, a.ended_at, a.http_status, a.answer_size, c.checksum,"
+    " CASE WHEN a.number IS NULL THEN c.command END, a.number"
+    " FROM commands c LEFT JOIN progress p ON p.seq = c.seq"
+    " LEFT JOIN answers a ON a.number = p.answer"
+    " ORDER BY c.seq";
+
+static enum command_state state_of_stored(int state)
+{
+	return state == STATE_DONE         ? COMMAND_DONE
+	       : state == STORED_EXECUTING ? COMMAND_EXECUTING
+					   : COMMAND_RECEIVED;
+}
+
+static struct journal_row read_row(sqlite3_stmt *statement)
+{
+	struct journal_row row = {
+	    .seq = sqlite3_column_int64(statement, 0),
+	    .id = (const char *)sqlite3_column_text(statement, 1),
+	    .state = state_of_stored(sqlite3_column_int(statement, 2)),
+	    .receipt = (const char *)sqlite3_column_text(statement, 3),
+	    .attempt = sqlite3_column_int(statement, 4),
+	    .upload_url = (const char *)sqlite3_column_text(statement, 5),
+	    .expires_at_ms = sqlite3_column_int64(statement, 6),
+	    .received_at_ms = sqlite3_column_int64(statement, 7),
+	    .status = (enum answer_status)sqlite3_column_int(statement, 8),
+	    .ended_at_ms = sqlite3_column_int64(statement, 9),
+	    .http_status = sqlite3_column_int(statement, 10),
+	    .answer_size = (size_t)sqlite3_column_int64(statement, 11),
+	    .answer = sqlite3_column_int64(statement, 14),
+	    .text = sqlite3_column_blob(statement, 13),
+	    .text_size = (size_t)sqlite3_column_bytes(statement, 13),
+	};
+	row.is_damaged =
+	    row.state != COMMAND_DONE && sqlite3_column_int64(statement, 12) !=
+					     journal_checksum(row.id, row.text, row.text_size);
+	return row;
+}
+
+static int walk(sqlite3 *db, void (*on_row)(void *context, const struct journal_row *row),
+		void *context, struct error *err)
+{
+	sqlite3_stmt *statement = NULL;
+	int rc;
+	if (sqlite3_prepare_v2(db, SELECT_OPEN, -1, &statement, NULL) != SQLITE_OK)
+		return journal_fail(db, err, "reading what waits");
+	while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+		struct journal_row row = read_row(statement);
+		if (row.id != NULL)
+			on_row(context, &row);
+	}
+	int result = rc == SQLITE_DONE ? 0 : journal_fail(db, err, "reading what waits");
+	sqlite3_finalize(statement);
+	return result;
+}
+
+int journal_walk(struct journal *journal,
+		 void (*on_row)(void *context, const struct journal_row *row), void *context,
+		 struct error *err)
+{
+	return journal->is_off ? 0 : walk(journal->db, on_row, context, err);
+}
+
+int journal_list(const char *state_dir,
+		 void (*on_row)(void *context, const struct journal_row *row), void *context,
+		 struct error *err)
+{
+	char *path = mem_printf("%s/journal.db", state_dir);
+	sqlite3 *db = NULL;
+	int rc = 0;
+	if (access(path, R_OK) != 0)
+		rc = error_set_errno(err, errno, "cannot read %s", path);
+	else if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
+		rc = journal_fail(db, err, path);
+	if (rc == 0) {
+		sqlite3_busy_timeout(db, JOURNAL_BUSY_MS);
+		rc = walk(db, on_row, context, err);
+		if (rc != 0)
+			error_prefix(err, "%s", path);
+	}
+	sqlite3_close(db);
+	free(path);
+	return rc;
+}
