@@ -630,11 +630,13 @@ static void agent_close(struct agent *agent)
 		agent->transport->ops->free(agent->transport);
 	/* While the commands that are to be written still live. */
 	journal_close(agent->journal);
-	/* Before the commands, whose ids are its keys. */
+	/* Before the commands, whose ids are its keys. Those that nobody else has go with it. */
 	struct held *held = agent->held;
 	HASH_CLEAR(hh, agent->held);
 	for (struct held *next; held != NULL; held = next) {
 		next = held->hh.next;
+		if (held->command->is_ended && !held->command->is_outgoing)
+			command_free(held->command);
 		free(held);
 	}
 	relay_free(agent->relay);

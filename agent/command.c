@@ -150,7 +150,7 @@ struct command *command_new_again(struct command *command)
 	again->answer = command->answer;
 	answer_init(&command->answer);
 	again->answer_size = command->answer_size;
-	again->journal_seq = command->journal_seq;
+	again->is_answered_again = true;
 	again->journal_answer = command->journal_answer;
 	again->is_stored = command->is_stored;
 	again->is_unloaded = command->is_unloaded;

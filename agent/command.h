@@ -61,12 +61,14 @@ struct command {
 	int64_t journal_seq;    /* its row; 0: it has none yet */
 	int64_t journal_answer; /* the row of its answer */
 	size_t stored_text_size;
-	bool is_stored;     /* what it is, or was, is in the journal */
-	bool is_unwritten;  /* waits to be written */
-	bool is_rewritten;  /* … for the second time: nobody waits for it */
-	bool is_ended;      /* the relay has handed it out */
-	bool is_unloaded;   /* the answer's JSON is only in the journal */
-	size_t answer_size; /* of that JSON */
+	bool is_stored;         /* what it is, or was, is in the journal */
+	bool is_unwritten;      /* waits to be written */
+	bool is_rewritten;      /* … for the second time: nobody waits for it */
+	bool is_answered_again; /* was posted before: the journal knows that */
+	bool is_ended;          /* the relay has handed it out */
+	bool is_outgoing;       /* the outbox has it */
+	bool is_unloaded;       /* the answer's JSON is only in the journal */
+	size_t answer_size;     /* of that JSON */
 	int64_t received_at_ms;
 	TAILQ_ENTRY(command) journal_link;
 

@@ -21,21 +21,66 @@ enum {
 	TIDY_MORE_MS = 20, /* there is more to drop than is dropped at once */
 };
 
+static int by_seq(const struct posted *one, const struct posted *other)
+{
+	return one->seq < other->seq ? -1 : one->seq > other->seq;
+}
+
+/* The rows of commands go in runs: one statement for many. */
 static int write_posted(struct journal *journal, struct error *err)
 {
+	int64_t from = 0;
+	int64_t to = 0;
 	if (!journal->is_posted_due)
 		return 0;
 	kill_point("before-row-marked");
+	HASH_SORT(journal->posted, by_seq);
 	for (struct posted *posted = journal->posted; posted != NULL; posted = posted->hh.next) {
 		if (journal_store_posted(journal, posted, err) != 0)
 			return err->code;
+		if (posted->seq != to + 1) {
+			if (journal_delete_commands(journal, from, to, err) != 0)
+				return err->code;
+			from = posted->seq;
+		}
+		to = posted->seq;
 	}
-	return journal_clear_progress(journal, err);
+	if (journal_delete_commands(journal, from, to, err) != 0)
+		return err->code;
+	return journal_clear_executing(journal, err);
+}
+
+static void roll_back(struct journal *journal)
+{
+	struct error ignored; /* the transaction is gone either way */
+	if (journal->db != NULL && !sqlite3_get_autocommit(journal->db) &&
+	    journal_run(journal, ROLLBACK, &ignored) != 0)
+		log_debug("%s", ignored.message);
+}
+
+/* The look-ups of a turn are one transaction: locks are taken once for them. */
+static void begin_reading(struct journal *journal)
+{
+	struct error ignored; /* then each look-up is its own */
+	if (journal->db != NULL && sqlite3_get_autocommit(journal->db) &&
+	    journal_run(journal, BEGIN_READING, &ignored) == 0)
+		loop_defer(journal->loop, &journal->end_reading);
+}
+
+static void end_reading(void *context)
+{
+	struct journal *journal = context;
+	struct error ignored; /* what it read is read */
+	loop_cancel(journal->loop, &journal->end_reading);
+	if (journal->db != NULL && !sqlite3_get_autocommit(journal->db) &&
+	    journal_run(journal, COMMIT, &ignored) != 0)
+		roll_back(journal);
 }
 
 static int write_all(struct journal *journal, struct error *err)
 {
 	struct command *command;
+	end_reading(journal);
 	if (journal_run(journal, BEGIN, err) != 0)
 		return err->code;
 	TAILQ_FOREACH(command, &journal->unwritten, journal_link)
@@ -87,14 +132,6 @@ static void tell_room(struct journal *journal)
 	if (has_room && !journal->had_room)
 		journal->events.on_room(journal->events.context);
 	journal->had_room = has_room;
-}
-
-static void roll_back(struct journal *journal)
-{
-	struct error ignored; /* the transaction is gone either way */
-	if (journal->db != NULL && !sqlite3_get_autocommit(journal->db) &&
-	    journal_run(journal, ROLLBACK, &ignored) != 0)
-		log_debug("%s", ignored.message);
 }
 
 /* The commands that are held are written to the new database too, as they are by now. */
@@ -189,7 +226,7 @@ void journal_write(struct journal *journal, struct command *command)
 void journal_write_again(struct journal *journal, struct command *command)
 {
 	/* The only copy of an answer that left memory is the one that was saved, or not. */
-	if (command->is_unloaded)
+	if (command->is_unloaded || command->is_answered_again)
 		return;
 	if (!command->is_unwritten)
 		command->is_rewritten = true;
@@ -204,16 +241,6 @@ void journal_write_again(struct journal *journal, struct command *command)
 	write_later(journal, command);
 }
 
-/* Each its own, so that the oldest can go one by one. */
-static int64_t posted_at(struct journal *journal)
-{
-	int64_t now_ms = clock_now_ms();
-	if (now_ms <= journal->last_posted_ms && journal->last_posted_ms - now_ms < LAZY_MS)
-		now_ms = journal->last_posted_ms + 1;
-	journal->last_posted_ms = now_ms;
-	return now_ms;
-}
-
 void journal_posted(struct journal *journal, struct command *command)
 {
 	struct posted *posted;
@@ -221,6 +248,8 @@ void journal_posted(struct journal *journal, struct command *command)
 		TAILQ_REMOVE(&journal->unwritten, command, journal_link);
 		command->is_unwritten = false;
 	}
+	if (command->is_answered_again)
+		return;
 	HASH_FIND_STR(journal->posted, command->id, posted);
 	if (posted == NULL) {
 		posted = mem_new(struct posted);
@@ -229,7 +258,7 @@ void journal_posted(struct journal *journal, struct command *command)
 	}
 	posted->seq = command->journal_seq;
 	posted->answer = command->journal_answer;
-	posted->at_ms = posted_at(journal);
+	posted->at_ms = clock_now_ms();
 	posted->status = command->answer.status;
 	posted->ended_at_ms = command->answer.ended_at_ms;
 	posted->http_status = command->answer.http_status;
@@ -248,6 +277,7 @@ bool journal_has_room(const struct journal *journal)
 static void on_tidy(void *context)
 {
 	struct journal *journal = context;
+	end_reading(journal);
 	bool is_more = journal_drop_old(journal);
 	tell_room(journal);
 	loop_timer_start(journal->tidy, is_more ? TIDY_MORE_MS : TIDY_MS);
@@ -292,10 +322,12 @@ static int find(struct journal *journal, const char *id, struct posted *posted, 
 {
 	struct posted *recent;
 	HASH_FIND_STR(journal->posted, id, recent);
-	if (recent == NULL)
-		return journal_find_posted(journal, id, posted, err);
-	*posted = *recent;
-	return 0;
+	if (recent != NULL) {
+		*posted = *recent;
+		return 0;
+	}
+	begin_reading(journal);
+	return journal_find_posted(journal, id, posted, err);
 }
 
 enum journal_found journal_find(struct journal *journal, struct command *command)
@@ -307,7 +339,7 @@ enum journal_found journal_find(struct journal *journal, struct command *command
 		return JOURNAL_UNKNOWN;
 	switch (find(journal, command->id, &posted, &err)) {
 	case 0:
-		command->journal_seq = posted.seq;
+		command->is_answered_again = true;
 		command->journal_answer = posted.answer;
 		command->answer_size = posted.answer_size;
 		answer->status = posted.status;
@@ -339,6 +371,7 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 	journal->trouble.what = "writing the journal";
 	TAILQ_INIT(&journal->unwritten);
 	journal->flush = (struct loop_task){.run = flush, .context = journal};
+	journal->end_reading = (struct loop_task){.run = end_reading, .context = journal};
 	journal->lazy = loop_timer_new(loop, on_lazy, journal);
 	journal->busy = loop_timer_new(loop, flush, journal);
 	journal->retry = loop_timer_new(loop, on_retry, journal);
@@ -378,6 +411,7 @@ void journal_close(struct journal *journal)
 		write_last(journal);
 	forget_posted(journal);
 	loop_cancel(journal->loop, &journal->flush);
+	loop_cancel(journal->loop, &journal->end_reading);
 	loop_timer_free(journal->lazy);
 	loop_timer_free(journal->busy);
 	loop_timer_free(journal->retry);

@@ -55,7 +55,8 @@ void journal_posted(struct journal *journal, struct command *command);
 bool journal_has_room(const struct journal *journal);
 
 /* Has a command with this id ended before, and its source has the answer? When it is known:
- * fills journal_seq, answer_size, and the answer's status and times, not its JSON. */
+ * fills journal_answer, answer_size, and the answer's status and times, not its JSON, and marks
+ * it as answered again. */
 enum journal_found {
 	JOURNAL_UNKNOWN,
 	JOURNAL_KNOWN,

@@ -6,11 +6,14 @@
  * Four tables, so that each step of a command adds a row at the end of one, and none writes
  * again what an earlier step wrote:
  *
- *     commands  has not ended for its source, as it came, in the order of arrival (seq)
- *     progress  by seq: it began after it was stored, or it has that answer
- *     answers   in the order in which they came (number); stay for duplicates until there is
- *               no room
- *     posted    by seq: the source has the answer; the row in commands goes with that */
+ *     commands   have not ended for their source, as they came, in the order of arrival (seq)
+ *     executing  which of them (seq) began after they were stored
+ *     answers    in the order in which they came (number); stay for duplicates until there is
+ *                no room
+ *     posted     in that order: what the source has; the rows in commands go with that
+ *
+ * Which answer is whose is not looked for often: answers says the seq, and commands which number
+ * answers had reached by then, so that the walk at the start need not read them all. */
 #ifndef AGENT_JOURNAL_INSIDE_H
 #define AGENT_JOURNAL_INSIDE_H
 
@@ -33,15 +36,16 @@ enum stored_state { STORED_RECEIVED = 1, STORED_EXECUTING = 2 };
 
 enum statement {
 	BEGIN,
+	BEGIN_READING,
 	COMMIT,
 	ROLLBACK,
 	INSERT_COMMAND,
-	INSERT_PROGRESS,
+	INSERT_EXECUTING,
 	INSERT_ANSWER,
 	DROP_TEXT,
 	INSERT_POSTED,
-	DELETE_COMMAND,
-	DELETE_PROGRESS,
+	DELETE_COMMANDS,
+	DELETE_EXECUTING,
 	SELECT_POSTED,
 	SELECT_ANSWER,
 	STATEMENTS,
@@ -75,6 +79,7 @@ struct journal {
 	struct posted *posted;
 	bool is_posted_due; /* they go with the next transaction */
 	struct loop_task flush;
+	struct loop_task end_reading;
 	struct loop_timer *lazy; /* for what nobody waits for */
 	struct loop_timer *busy; /* for company, while there is much to write */
 	int64_t committed_ms;    /* monotonic; the last transaction, … */
@@ -82,10 +87,9 @@ struct journal {
 	struct loop_timer *retry;
 	struct loop_timer *tidy;
 	struct backoff trouble;
-	int64_t last_posted_ms;
 	uint64_t spooled_bytes;
 	uint64_t added_bytes;  /* since it was last looked whether there is room */
-	int64_t dropped_until; /* posted_at: earlier ones have no answers any more */
+	int64_t dropped_until; /* answers up to this number are gone */
 	bool forgets_early;    /* JOURNAL_MAX_MB is too small for DEDUPE_HOURS; said once */
 	bool is_damaged;       /* what SQLite read is no database: to be set aside */
 	bool had_room;
@@ -105,19 +109,20 @@ void journal_spool_remove(struct journal *journal, const char *name, int64_t siz
 
 /* Runs a statement that has no rows. */
 NODISCARD int journal_run(struct journal *journal, enum statement which, struct error *err);
-/* By what a posted command is found: the start of its id's digest, which needs a third of the
- * id's room in the index. */
+/* By what a posted command is found: it needs a third of the id's room in the index. */
 int64_t journal_id_key(const char *id);
-/* CRC-32 of id and what belongs to it. */
+/* Of an id and what belongs to it. */
 int64_t journal_checksum(const char *id, const void *bytes, size_t size);
 /* Inside a transaction: what a command has become since it was stored last. */
 NODISCARD int journal_store_command(struct journal *journal, struct command *command,
 				    struct error *err);
-NODISCARD int journal_store_posted(struct journal *journal, struct posted *posted,
+NODISCARD int journal_store_posted(struct journal *journal, const struct posted *posted,
 				   struct error *err);
+NODISCARD int journal_delete_commands(struct journal *journal, int64_t from, int64_t to,
+				      struct error *err);
 /* Of commands that are gone. */
-NODISCARD int journal_clear_progress(struct journal *journal, struct error *err);
-/* Fills all but id and at_ms. ERR_NOT_FOUND, ERR_SYSTEM. */
+NODISCARD int journal_clear_executing(struct journal *journal, struct error *err);
+/* Fills all but id, seq and at_ms. ERR_NOT_FOUND, ERR_SYSTEM. */
 NODISCARD int journal_find_posted(struct journal *journal, const char *id, struct posted *posted,
 				  struct error *err);
 /* By the command's journal_answer. ERR_NOT_FOUND: dropped; ERR_INVALID: lost; ERR_SYSTEM. */

@@ -22,8 +22,9 @@ static const char SCHEMA[] =
     "CREATE TABLE commands ("
     " seq INTEGER PRIMARY KEY, id TEXT NOT NULL, state INTEGER NOT NULL, receipt TEXT,"
     " attempt INTEGER NOT NULL, upload_url TEXT, expires_at INTEGER NOT NULL,"
-    " received_at INTEGER NOT NULL, checksum INTEGER, command TEXT);"
-    "CREATE TABLE progress (seq INTEGER PRIMARY KEY, answer INTEGER);"
+    " received_at INTEGER NOT NULL, answers_before INTEGER NOT NULL, checksum INTEGER,"
+    " command TEXT);"
+    "CREATE TABLE executing (seq INTEGER PRIMARY KEY);"
     "CREATE TABLE answers ("
     " number INTEGER PRIMARY KEY, seq INTEGER NOT NULL, id TEXT NOT NULL, receipt TEXT,"
     " attempt INTEGER NOT NULL, status INTEGER NOT NULL, ended_at INTEGER NOT NULL, http_status "
@@ -31,11 +32,10 @@ static const char SCHEMA[] =
     " answer_size INTEGER NOT NULL, answer_file TEXT, checksum INTEGER, answer BLOB);"
     "CREATE INDEX answers_in_files ON answers (answer_size) WHERE answer_file IS NOT NULL;"
     "CREATE TABLE posted ("
-    " seq INTEGER PRIMARY KEY, id_key INTEGER NOT NULL, id TEXT NOT NULL,"
+    " number INTEGER PRIMARY KEY, id_key INTEGER NOT NULL, id TEXT NOT NULL,"
     " posted_at INTEGER NOT NULL, status INTEGER NOT NULL, ended_at INTEGER NOT NULL,"
     " http_status INTEGER NOT NULL, answer_size INTEGER NOT NULL, answer INTEGER);"
     "CREATE INDEX posted_by_id ON posted (id_key);"
-    "CREATE INDEX posted_by_time ON posted (posted_at);"
     "PRAGMA user_version = 2;"
     "COMMIT";
 
@@ -111,17 +111,38 @@ static int make_tables(struct journal *journal, const char *path, struct error *
 			 path, (long long)version, JOURNAL_VERSION);
 }
 
-/* No number is given twice, also not one that only the lost part of a database had. */
+static void raise_to(int64_t *last, int64_t number)
+{
+	if (*last < number)
+		*last = number;
+}
+
+/* What is in the tables, and no number that only the lost part of a database had. */
 static void find_last_rows(struct journal *journal)
 {
-	int64_t last = journal_query_number(
-	    journal->db, "SELECT max(coalesce((SELECT max(seq) FROM commands), 0),"
-			 " coalesce((SELECT max(seq) FROM posted), 0))");
-	if (last > journal->last_seq)
-		journal->last_seq = last;
-	last = journal_query_number(journal->db, "SELECT max(number) FROM answers");
-	if (last > journal->last_answer)
-		journal->last_answer = last;
+	raise_to(&journal->last_seq,
+		 journal_query_number(journal->db, "SELECT max(seq) FROM commands"));
+	raise_to(&journal->last_answer,
+		 journal_query_number(journal->db, "SELECT max(number) FROM answers"));
+}
+
+/* Tables of this version that its statements do not fit to are damaged too. */
+static int prepare_statements(struct journal *journal, const char *path, struct error *err)
+{
+	int rc = 0;
+	for (int i = 0; i < STATEMENTS && rc == 0; i++) {
+		if (sqlite3_prepare_v3(journal->db, journal_statement_texts[i], -1,
+				       SQLITE_PREPARE_PERSISTENT, &journal->statements[i],
+				       NULL) != SQLITE_OK)
+			rc = journal_fail(journal->db, err, path);
+	}
+	/* The numbers of commands that are gone may come again. */
+	if (rc == 0)
+		rc = execute_text(
+		    journal->db,
+		    "DELETE FROM executing WHERE seq NOT IN (SELECT seq FROM commands)", err);
+	journal->is_damaged = rc != 0 && sqlite3_errcode(journal->db) == SQLITE_ERROR;
+	return rc;
 }
 
 static int open_database(struct journal *journal, const char *path, struct error *err)
@@ -143,13 +164,7 @@ static int open_database(struct journal *journal, const char *path, struct error
 			 err) != 0 ||
 	    make_tables(journal, path, err) != 0)
 		return err->code;
-	for (int i = 0; i < STATEMENTS; i++) {
-		if (sqlite3_prepare_v3(journal->db, journal_statement_texts[i], -1,
-				       SQLITE_PREPARE_PERSISTENT, &journal->statements[i],
-				       NULL) != SQLITE_OK)
-			return journal_fail(journal->db, err, path);
-	}
-	return 0;
+	return prepare_statements(journal, path, err);
 }
 
 void journal_close_database(struct journal *journal)
@@ -263,7 +278,8 @@ static int open_sound_database(struct journal *journal, struct error *err)
 	int rc = make_private_file(path, err);
 	if (rc == 0)
 		rc = open_database(journal, path, err);
-	bool is_damaged = rc != 0 ? journal_is_damage(journal) : !is_sound(journal, err);
+	bool is_damaged =
+	    rc != 0 ? journal->is_damaged || journal_is_damage(journal) : !is_sound(journal, err);
 	free(path);
 	if (!is_damaged) {
 		find_last_rows(journal);

@@ -11,7 +11,7 @@
  * is dropped at once (2 MB of the default) must not hold up the loop. */
 enum {
 	ROOM_PARTS = 512,
-	POSTED_BYTES = 150, /* what the row of a posted command takes, more or less … */
+	POSTED_BYTES = 100, /* what a posted command takes with its place in the index … */
 	ANSWER_BYTES = 100, /* … and that of an answer beside the answer itself */
 	OLD_AT_ONCE = 2000, /* rows that are dropped before the loop has its next turn */
 };
@@ -30,27 +30,26 @@ void journal_count_spooled(struct journal *journal)
 	    journal->db, "SELECT total(answer_size) FROM answers WHERE answer_file IS NOT NULL");
 }
 
-/* Posted rows with their answers, the oldest first. Those before dropped_until have none any more
- * and need not be looked through again. */
-#define WITH_ANSWERS                                                                              \
-	" FROM posted p CROSS JOIN answers a ON a.number = p.answer WHERE p.posted_at >= ?1 AND " \
-	"p.posted_at <= ?2 ORDER BY p.posted_at"
+/* Posted rows with their answers, the oldest first. */
+#define WITH_ANSWERS                                                 \
+	" FROM posted p CROSS JOIN answers a ON a.number = p.answer" \
+	" WHERE p.number > ?1 AND p.number <= ?2 ORDER BY p.number"
 
-static sqlite3_stmt *prepare(struct journal *journal, const char *sql, int64_t from, int64_t until)
+static sqlite3_stmt *prepare(struct journal *journal, const char *sql, int64_t after, int64_t until)
 {
 	sqlite3_stmt *statement = NULL;
 	if (sqlite3_prepare_v2(journal->db, sql, -1, &statement, NULL) == SQLITE_OK) {
-		sqlite3_bind_int64(statement, 1, from);
+		sqlite3_bind_int64(statement, 1, after);
 		sqlite3_bind_int64(statement, 2, until);
 	}
 	return statement;
 }
 
-/* Up to when the rows hold so many bytes together, by a statement that gives the time and the
- * bytes of each; -1: there are none. */
-static int64_t posted_until(struct journal *journal, const char *sql, int64_t from, uint64_t bytes)
+/* Up to which row they hold so many bytes together, by a statement that gives number and bytes
+ * of each; -1: there are none. */
+static int64_t number_until(struct journal *journal, const char *sql, int64_t after, uint64_t bytes)
 {
-	sqlite3_stmt *statement = prepare(journal, sql, from, INT64_MAX);
+	sqlite3_stmt *statement = prepare(journal, sql, after, INT64_MAX);
 	int64_t until = -1;
 	uint64_t sum = 0;
 	while (sum < bytes && sqlite3_step(statement) == SQLITE_ROW) {
@@ -61,18 +60,18 @@ static int64_t posted_until(struct journal *journal, const char *sql, int64_t fr
 	return until;
 }
 
-static bool execute(struct journal *journal, const char *sql, int64_t from, int64_t until)
+static bool execute(struct journal *journal, const char *sql, int64_t after, int64_t until)
 {
-	sqlite3_stmt *statement = prepare(journal, sql, from, until);
+	sqlite3_stmt *statement = prepare(journal, sql, after, until);
 	bool is_done = sqlite3_step(statement) == SQLITE_DONE;
 	sqlite3_finalize(statement);
 	return is_done;
 }
 
-static void remove_spooled(struct journal *journal, int64_t from, int64_t until)
+static void remove_spooled(struct journal *journal, int64_t after, int64_t until)
 {
 	sqlite3_stmt *statement =
-	    prepare(journal, "SELECT a.answer_file, a.answer_size" WITH_ANSWERS, from, until);
+	    prepare(journal, "SELECT a.answer_file, a.answer_size" WITH_ANSWERS, after, until);
 	while (sqlite3_step(statement) == SQLITE_ROW) {
 		const char *name = (const char *)sqlite3_column_text(statement, 0);
 		if (name != NULL)
@@ -82,24 +81,23 @@ static void remove_spooled(struct journal *journal, int64_t from, int64_t until)
 }
 
 /* False when there are none, or they cannot be dropped now. */
-static bool drop_answers_between(struct journal *journal, int64_t from, int64_t until)
+static bool drop_answers_between(struct journal *journal, int64_t after, int64_t until)
 {
-	remove_spooled(journal, from, until);
+	remove_spooled(journal, after, until);
 	return execute(journal,
 		       "DELETE FROM answers WHERE number IN"
-		       " (SELECT answer FROM posted WHERE posted_at >= ?1 AND posted_at <= ?2)",
-		       from, until) &&
+		       " (SELECT answer FROM posted WHERE number > ?1 AND number <= ?2)",
+		       after, until) &&
 	       sqlite3_changes(journal->db) > 0;
 }
 
 /* Drops the answers of the oldest posted commands; false: no such answer is left. */
 static bool drop_answers(struct journal *journal, uint64_t bytes)
 {
-	static const char oldest[] = "SELECT p.posted_at, a.answer_size + %d" WITH_ANSWERS;
-	char *sql = mem_printf(oldest, ANSWER_BYTES);
-	int64_t until = posted_until(journal, sql, journal->dropped_until, bytes);
+	char *sql = mem_printf("SELECT p.number, a.answer_size + %d" WITH_ANSWERS, ANSWER_BYTES);
+	int64_t until = number_until(journal, sql, journal->dropped_until, bytes);
 	bool any = until >= 0 && drop_answers_between(journal, journal->dropped_until, until);
-	/* The clock may have been set back: then all are looked through once more. */
+	/* When all rows went, their numbers came anew: then they are looked through once more. */
 	bool is_first_try = journal->dropped_until > 0;
 	journal->dropped_until = any ? until : 0;
 	free(sql);
@@ -121,7 +119,7 @@ static bool has_many_rows(struct journal *journal)
 static bool drop_posted(struct journal *journal, int64_t until)
 {
 	(void)drop_answers_between(journal, 0, until);
-	return execute(journal, "DELETE FROM posted WHERE posted_at >= ?1 AND posted_at <= ?2", 0,
+	return execute(journal, "DELETE FROM posted WHERE number > ?1 AND number <= ?2", 0,
 		       until) &&
 	       sqlite3_changes(journal->db) > 0;
 }
@@ -130,10 +128,10 @@ static bool drop_posted(struct journal *journal, int64_t until)
  * late is a second delivery, and is not run again unasked either. */
 static bool drop_rows(struct journal *journal, uint64_t bytes)
 {
-	static const char oldest[] = "SELECT posted_at, %d FROM posted WHERE posted_at >= ?1 AND "
-				     "posted_at <= ?2 ORDER BY posted_at";
-	char *sql = mem_printf(oldest, POSTED_BYTES);
-	int64_t until = has_many_rows(journal) ? posted_until(journal, sql, 0, bytes) : -1;
+	char *sql = mem_printf("SELECT number, %d FROM posted WHERE number > ?1 AND number <= ?2"
+			       " ORDER BY number",
+			       POSTED_BYTES);
+	int64_t until = has_many_rows(journal) ? number_until(journal, sql, 0, bytes) : -1;
 	free(sql);
 	if (until < 0)
 		return false;
@@ -172,13 +170,14 @@ void journal_bytes_added(struct journal *journal)
 		journal_make_room(journal);
 }
 
-/* A day's end after a day of full speed: some at once, so that nobody waits for it. */
+/* A day's end after a day of full speed: some at once, so that nobody waits for it. They stand in
+ * the order of time but where the clock was set back, and there they go with those behind. */
 static bool drop_forgotten(struct journal *journal)
 {
 	int64_t before_ms = clock_now_ms() - journal->settings->dedupe_hours * 3600000;
-	char *sql = mem_printf("SELECT max(posted_at) FROM (SELECT posted_at FROM posted"
-			       " WHERE posted_at < %lld ORDER BY posted_at LIMIT %d)",
-			       (long long)before_ms, OLD_AT_ONCE);
+	char *sql = mem_printf("SELECT max(number) FROM (SELECT number, posted_at FROM posted"
+			       " ORDER BY number LIMIT %d) WHERE posted_at < %lld",
+			       OLD_AT_ONCE, (long long)before_ms);
 	int64_t until = journal_query_number(journal->db, sql);
 	free(sql);
 	return until > 0 && drop_posted(journal, until);

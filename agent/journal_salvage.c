@@ -12,6 +12,9 @@ enum {
 	MISSES_MAX = 10000, /* rows in a row that cannot be read: then this end is given up */
 };
 
+/* No table has so many rows: a key beyond it is damaged. */
+static const int64_t KEY_MAX = INT64_C(1) << 53;
+
 /* Tables whose rows are copied, with their columns; the key is the first. */
 static const struct table {
 	const char *name;
@@ -21,25 +24,26 @@ static const struct table {
 	int count;
 } tables[] = {
     {"commands", "seq",
-     "seq, id, state, receipt, attempt, upload_url, expires_at, received_at, checksum, command",
-     "seq, id, 2, receipt, attempt, upload_url, expires_at, received_at, checksum, command", 10},
+     "seq, id, state, receipt, attempt, upload_url, expires_at, received_at, answers_before,"
+     " checksum, command",
+     "seq, id, 2, receipt, attempt, upload_url, expires_at, received_at, answers_before,"
+     " checksum, command",
+     11},
     {"answers", "number",
      "number, seq, id, receipt, attempt, status, ended_at, http_status, answer_size, answer_file,"
      " checksum, answer",
      NULL, 12},
-    {"posted", "seq",
-     "seq, id_key, id, posted_at, status, ended_at, http_status, answer_size, answer", NULL, 9},
+    {"posted", "number",
+     "number, id_key, id, posted_at, status, ended_at, http_status, answer_size, answer", NULL, 9},
 };
 
 /* An answer of which nothing else could be read is posted once more: the source knows whether it
  * has it. */
 static const char ADOPT[] =
-    "DELETE FROM commands WHERE seq IN (SELECT seq FROM posted);"
-    "INSERT OR IGNORE INTO commands (seq, id, state, attempt, expires_at, received_at)"
-    " SELECT seq, id, 2, attempt, 9223372036854775807, ended_at FROM answers WHERE seq NOT IN"
-    " (SELECT seq FROM commands) AND seq NOT IN (SELECT seq FROM posted);"
-    "INSERT OR IGNORE INTO progress (seq, answer) SELECT seq, number FROM answers WHERE seq IN"
-    " (SELECT seq FROM commands)";
+    "INSERT OR IGNORE INTO commands (seq, id, state, attempt, expires_at, received_at,"
+    " answers_before) SELECT seq, id, 2, attempt, 9223372036854775807, ended_at, number - 1"
+    " FROM answers WHERE seq NOT IN (SELECT seq FROM commands)"
+    " AND number NOT IN (SELECT answer FROM posted WHERE answer IS NOT NULL)";
 
 static void copy_row(sqlite3_stmt *from, sqlite3_stmt *to, int count)
 {
@@ -50,26 +54,43 @@ static void copy_row(sqlite3_stmt *from, sqlite3_stmt *to, int count)
 	sqlite3_clear_bindings(to);
 }
 
-/* From key on in one direction (1 or -1), over what cannot be read; did it reach the end? */
-static bool copy_from(sqlite3_stmt *from, sqlite3_stmt *to, int count, int64_t key,
-		      int64_t direction)
+/* Rows in their order from key on. One that is out of order is damaged and ends it, like one
+ * that cannot be read; key is the last that was copied. */
+static int copy_in_order(sqlite3_stmt *from, sqlite3_stmt *to, int count, int64_t *key,
+			 bool is_back)
 {
-	bool has_found = false;
+	int rc;
+	sqlite3_bind_int64(from, 1, *key);
+	while ((rc = sqlite3_step(from)) == SQLITE_ROW) {
+		int64_t next = sqlite3_column_int64(from, 0);
+		bool is_in_order =
+		    is_back ? next < *key && next > 0 : next > *key && next <= KEY_MAX;
+		if (!is_in_order)
+			return SQLITE_CORRUPT;
+		copy_row(from, to, count);
+		*key = next;
+	}
+	return rc;
+}
+
+/* From one end, over what cannot be read; was there nothing of that kind? */
+static bool copy_from_end(sqlite3_stmt *from, sqlite3_stmt *to, int count, bool is_back)
+{
+	int64_t key = is_back ? KEY_MAX + 1 : 0;
+	const int64_t end = key;
+	bool is_sound = true;
 	for (int misses = 0; misses < MISSES_MAX; misses++) {
-		int rc;
-		sqlite3_bind_int64(from, 1, key);
-		while ((rc = sqlite3_step(from)) == SQLITE_ROW) {
-			copy_row(from, to, count);
-			key = sqlite3_column_int64(from, 0);
-			has_found = true;
-			misses = 0;
-		}
+		int64_t before = key;
+		int rc = copy_in_order(from, to, count, &key, is_back);
 		sqlite3_reset(from);
 		if (rc == SQLITE_DONE)
-			return true;
-		if (!has_found)
+			return is_sound;
+		is_sound = false;
+		if (key == end)
 			return false;
-		key += direction;
+		if (key != before)
+			misses = 0;
+		key += is_back ? -1 : 1;
 	}
 	return false;
 }
@@ -84,8 +105,7 @@ static bool copy_way(sqlite3 *from, sqlite3_stmt *insert, const struct table *ta
 	sqlite3_stmt *select = NULL;
 	bool is_complete = false;
 	if (sqlite3_prepare_v2(from, sql, -1, &select, NULL) == SQLITE_OK)
-		is_complete = copy_from(select, insert, table->count,
-					is_back ? INT64_MAX : INT64_MIN, is_back ? -1 : 1);
+		is_complete = copy_from_end(select, insert, table->count, is_back);
 	sqlite3_finalize(select);
 	free(sql);
 	return is_complete;

@@ -1,6 +1,7 @@
 #include "agent/journal_inside.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "crypto/digest.h"
 
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 enum {
 	SPOOL_FROM_BYTES = 256 * 1024, /* larger answers are files beside the database */
@@ -18,26 +18,26 @@ enum {
 
 const char *const journal_statement_texts[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
+    [BEGIN_READING] = "BEGIN",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [INSERT_COMMAND] =
 	"INSERT OR REPLACE INTO commands (seq, id, state, receipt, attempt, upload_url, expires_at,"
-	" received_at, checksum, command) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    [INSERT_PROGRESS] = "INSERT OR REPLACE INTO progress (seq, answer) VALUES (?1, ?2)",
+	" received_at, answers_before, checksum, command)"
+	" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    [INSERT_EXECUTING] = "INSERT OR REPLACE INTO executing (seq) VALUES (?1)",
     [INSERT_ANSWER] = "INSERT OR REPLACE INTO answers (number, seq, id, receipt, attempt, status, "
 		      "ended_at, http_status,"
 		      " answer_size, answer_file, checksum, answer)"
 		      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     [DROP_TEXT] = "UPDATE commands SET command = NULL WHERE seq = ?1",
-    [INSERT_POSTED] = "INSERT OR REPLACE INTO posted (seq, id_key, id, posted_at, status, ended_at,"
-		      " http_status, answer_size, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
-		      " ?9)",
-    [DELETE_COMMAND] = "DELETE FROM commands WHERE seq = ?1",
-    [DELETE_PROGRESS] =
-	"DELETE FROM progress WHERE seq < coalesce((SELECT min(seq) FROM commands), ?1)",
-    [SELECT_POSTED] = "SELECT seq, id, status, ended_at, http_status, answer_size, answer"
-		      " FROM posted"
-		      " WHERE id_key = ?1 ORDER BY seq DESC",
+    [INSERT_POSTED] = "INSERT INTO posted (id_key, id, posted_at, status, ended_at, http_status,"
+		      " answer_size, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [DELETE_COMMANDS] = "DELETE FROM commands WHERE seq BETWEEN ?1 AND ?2",
+    [DELETE_EXECUTING] =
+	"DELETE FROM executing WHERE seq < coalesce((SELECT min(seq) FROM commands), ?1)",
+    [SELECT_POSTED] = "SELECT id, status, ended_at, http_status, answer_size, answer FROM posted"
+		      " WHERE id_key = ?1 ORDER BY number DESC",
     [SELECT_ANSWER] = "SELECT answer_file, checksum, answer FROM answers WHERE number = ?1",
 };
 
@@ -61,18 +61,13 @@ static void bind_text(sqlite3_stmt *statement, int index, const char *text)
 
 int64_t journal_id_key(const char *id)
 {
-	uint8_t digest[SHA256_SIZE];
-	int64_t key;
-	digest_sha256(id, strlen(id), digest);
-	memcpy(&key, digest, sizeof key);
-	return key;
+	return (int64_t)hash_bytes(id, strlen(id), 0);
 }
 
 /* SQLite finds what breaks its own structure, not a bit that turned in the midst of a text. */
 int64_t journal_checksum(const char *id, const void *bytes, size_t size)
 {
-	uLong sum = crc32_z(0, (const Bytef *)id, strlen(id));
-	return (int64_t)crc32_z(sum, bytes, size);
+	return (int64_t)hash_bytes(bytes, size, (uint64_t)journal_id_key(id));
 }
 
 /* Ids are the requestors'; their digest is a safe file name. */
@@ -127,12 +122,15 @@ static int insert_command(struct journal *journal, struct command *command, stru
 	bind_text(statement, 6, command->upload_url);
 	sqlite3_bind_int64(statement, 7, command->expires_at_ms);
 	sqlite3_bind_int64(statement, 8, command->received_at_ms);
+	sqlite3_bind_int64(statement, 9,
+			   command->journal_answer != 0 ? command->journal_answer - 1
+							: journal->last_answer);
 	command->stored_text_size = 0;
 	if (command->state < COMMAND_DONE && command->text != NULL) {
 		size_t size = strlen(command->text);
-		sqlite3_bind_int64(statement, 9,
+		sqlite3_bind_int64(statement, 10,
 				   journal_checksum(command->id, command->text, size));
-		sqlite3_bind_text64(statement, 10, command->text, size, SQLITE_STATIC, SQLITE_UTF8);
+		sqlite3_bind_text64(statement, 11, command->text, size, SQLITE_STATIC, SQLITE_UTF8);
 		command->stored_text_size = size;
 		journal->added_bytes += size;
 	}
@@ -185,17 +183,6 @@ static int run_for(struct journal *journal, enum statement which, int64_t seq, s
 	return journal_run(journal, which, err);
 }
 
-/* Where the command has come to, but for being received: it executes, or its answer is there. */
-static int insert_progress(struct journal *journal, const struct command *command,
-			   struct error *err)
-{
-	sqlite3_stmt *statement = journal->statements[INSERT_PROGRESS];
-	sqlite3_bind_int64(statement, 1, command->journal_seq);
-	if (command->journal_answer != 0)
-		sqlite3_bind_int64(statement, 2, command->journal_answer);
-	return journal_run(journal, INSERT_PROGRESS, err);
-}
-
 int journal_store_command(struct journal *journal, struct command *command, struct error *err)
 {
 	bool is_new = !command->is_stored;
@@ -206,37 +193,37 @@ int journal_store_command(struct journal *journal, struct command *command, stru
 		if (command->stored_text_size > TEXT_KEPT_BYTES &&
 		    run_for(journal, DROP_TEXT, command->journal_seq, err) != 0)
 			return err->code;
-		if (insert_answer(journal, command, err) != 0)
-			return err->code;
-		return insert_progress(journal, command, err);
+		return insert_answer(journal, command, err);
 	}
 	if (!is_new && command->state == COMMAND_EXECUTING)
-		return insert_progress(journal, command, err);
+		return run_for(journal, INSERT_EXECUTING, command->journal_seq, err);
 	return 0;
 }
 
-int journal_store_posted(struct journal *journal, struct posted *posted, struct error *err)
+int journal_store_posted(struct journal *journal, const struct posted *posted, struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[INSERT_POSTED];
-	if (posted->seq == 0) /* its commands were lost with a damaged database */
-		posted->seq = ++journal->last_seq;
-	sqlite3_bind_int64(statement, 1, posted->seq);
-	sqlite3_bind_int64(statement, 2, journal_id_key(posted->id));
-	bind_text(statement, 3, posted->id);
-	sqlite3_bind_int64(statement, 4, posted->at_ms);
-	sqlite3_bind_int(statement, 5, (int)posted->status);
-	sqlite3_bind_int64(statement, 6, posted->ended_at_ms);
-	sqlite3_bind_int(statement, 7, posted->http_status);
-	sqlite3_bind_int64(statement, 8, (int64_t)posted->answer_size);
-	sqlite3_bind_int64(statement, 9, posted->answer);
-	if (journal_run(journal, INSERT_POSTED, err) != 0)
-		return err->code;
-	return run_for(journal, DELETE_COMMAND, posted->seq, err);
+	sqlite3_bind_int64(statement, 1, journal_id_key(posted->id));
+	bind_text(statement, 2, posted->id);
+	sqlite3_bind_int64(statement, 3, posted->at_ms);
+	sqlite3_bind_int(statement, 4, (int)posted->status);
+	sqlite3_bind_int64(statement, 5, posted->ended_at_ms);
+	sqlite3_bind_int(statement, 6, posted->http_status);
+	sqlite3_bind_int64(statement, 7, (int64_t)posted->answer_size);
+	sqlite3_bind_int64(statement, 8, posted->answer);
+	return journal_run(journal, INSERT_POSTED, err);
 }
 
-int journal_clear_progress(struct journal *journal, struct error *err)
+int journal_delete_commands(struct journal *journal, int64_t from, int64_t to, struct error *err)
 {
-	return run_for(journal, DELETE_PROGRESS, journal->last_seq + 1, err);
+	sqlite3_bind_int64(journal->statements[DELETE_COMMANDS], 1, from);
+	sqlite3_bind_int64(journal->statements[DELETE_COMMANDS], 2, to);
+	return journal_run(journal, DELETE_COMMANDS, err);
+}
+
+int journal_clear_executing(struct journal *journal, struct error *err)
+{
+	return run_for(journal, DELETE_EXECUTING, journal->last_seq + 1, err);
 }
 
 /* SQLITE_ROW, SQLITE_DONE or what went wrong, twice: a read that failed often succeeds when it
@@ -266,14 +253,13 @@ int journal_find_posted(struct journal *journal, const char *id, struct posted *
 	int rc = select_first(journal, SELECT_POSTED, journal_id_key(id));
 	int result = ERR_NOT_FOUND;
 	while (rc == SQLITE_ROW && result != 0) {
-		const char *stored = (const char *)sqlite3_column_text(statement, 1);
+		const char *stored = (const char *)sqlite3_column_text(statement, 0);
 		if (stored != NULL && strcmp(stored, id) == 0) {
-			posted->seq = sqlite3_column_int64(statement, 0);
-			posted->status = (enum answer_status)sqlite3_column_int(statement, 2);
-			posted->ended_at_ms = sqlite3_column_int64(statement, 3);
-			posted->http_status = sqlite3_column_int(statement, 4);
-			posted->answer_size = (size_t)sqlite3_column_int64(statement, 5);
-			posted->answer = sqlite3_column_int64(statement, 6);
+			posted->status = (enum answer_status)sqlite3_column_int(statement, 1);
+			posted->ended_at_ms = sqlite3_column_int64(statement, 2);
+			posted->http_status = sqlite3_column_int(statement, 3);
+			posted->answer_size = (size_t)sqlite3_column_int64(statement, 4);
+			posted->answer = sqlite3_column_int64(statement, 5);
 			result = 0;
 		} else {
 			rc = sqlite3_step(statement);

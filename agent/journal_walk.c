@@ -12,12 +12,15 @@ enum { STATE_DONE = 3 };
 /* Read by read_row: the columns must stand in this order. A command of which there is an answer
  * has ended, whatever else is known of it. */
 static const char SELECT_OPEN[] =
-    "SELECT c.seq, c.id, CASE WHEN a.number IS NOT NULL THEN 3 WHEN p.seq IS NOT NULL THEN 2 ELSE"
+    "WITH recent AS (SELECT number, seq FROM answers"
+    " WHERE number > (SELECT min(answers_before) FROM commands))"
+    " SELECT c.seq, c.id, CASE WHEN a.number IS NOT NULL THEN 3 WHEN e.seq IS NOT NULL THEN 2 ELSE"
     " c.state END, coalesce(a.receipt, c.receipt), coalesce(a.attempt, c.attempt), c.upload_url,"
     " c.expires_at, c.received_at, a.status, a.ended_at, a.http_status, a.answer_size, c.checksum,"
     " CASE WHEN a.number IS NULL THEN c.command END, a.number"
-    " FROM commands c LEFT JOIN progress p ON p.seq = c.seq"
-    " LEFT JOIN answers a ON a.number = p.answer"
+    " FROM commands c LEFT JOIN executing e ON e.seq = c.seq"
+    " LEFT JOIN recent r ON r.seq = c.seq AND r.number > c.answers_before"
+    " LEFT JOIN answers a ON a.number = r.number"
     " ORDER BY c.seq";
 
 static enum command_state state_of_stored(int state)

@@ -333,6 +333,7 @@ void outbox_push(struct outbox *outbox, struct command *command)
 	const struct transport *transport = outbox->transport;
 	entry->outbox = outbox;
 	entry->command = command;
+	command->is_outgoing = true;
 	entry->post = (struct transport_post){
 	    .command_id = command->id, .target_id = command->target_id, .answer = &command->answer};
 	outbox->count++;

@@ -92,7 +92,7 @@ PAGE = 16384  # of the journal's database
 
 
 def flip(content, chooser):
-    for _ in range(200):
+    for _ in range(len(content) // 64):
         content[chooser.randrange(PAGE, len(content))] ^= 1 << chooser.randrange(8)
 
 
@@ -193,6 +193,88 @@ def test_what_was_held_when_the_database_was_damaged_survives_a_kill_too(site, r
     following.stop()
 
 
+def change(journal, sql, *values):
+    """As a bad disk would, where SQLite does not see it."""
+    with sqlite3.connect(journal.database) as database:
+        assert database.execute(sql, values).rowcount == 1
+    database.close()
+
+
+def test_a_command_that_the_disk_changed_is_not_executed(site, raw):
+    """One that waited, and one under way: each source hears of it, the others go on."""
+    pair = site.start(MAX_IN_FLIGHT_PER_HOST=1)
+    url = raw.url(Gate(answer()), text("second"))
+    other = raw.url(text("sound"))
+    running, waiting, sound = [pair.requestor.submit({"method": "PUT", "url": target})
+                               for target in (url, url, url)]
+    raw.wait_for(url)
+    journal = Journal(pair.agent)
+    for record, state in ((running, "executing"), (waiting, "received"), (sound, "received")):
+        journal.wait_for_state(record["id"], state)
+    pair.agent.kill()
+    for record in (running, waiting):
+        change(journal, "UPDATE commands SET command = replace(command, ?, ?) WHERE id = ?",
+               url, other, record["id"])
+    following = next_life(pair.agent)
+    for record, words in ((running, "is not known"), (waiting, "was not made")):
+        end = pair.requestor.wait(record["id"])
+        told = explanation(end["responseBody"])
+        assert (end["status"], told["code"]) == ("FAILURE", "INTERRUPTED"), end
+        assert "damaged on the disk" in told["message"] and words in told["message"]
+        following.process.wait_for(lambda line, record=record: "changed by the disk" in line
+                                   and record["id"] in line)
+    assert pair.requestor.wait(sound["id"])["responseBody"]["body"] == "second"
+    assert len(raw.requests(url)) == 2 and not raw.requests(other)
+    following.stop()
+
+
+def test_an_answer_of_an_earlier_life_is_not_taken_for_that_of_a_new_command(site, raw):
+    """The rows of commands that ended are gone, and their numbers are given again."""
+    pair = site.start()
+    url = raw.url(*[text("old")] * 3, Gate(answer()), text("new"))
+    for _ in range(3):
+        assert pair.requestor.send({"method": "PUT", "url": url})["status"] == "SUCCESS"
+    pair.agent.stop()
+    second = next_life(pair.agent)
+    record = pair.requestor.submit({"method": "PUT", "url": url})
+    raw.wait_for(url, 4)
+    assert Journal(second).state_of(record["id"]) == "executing"
+    second.kill()
+    third = next_life(pair.agent)
+    assert pair.requestor.wait(record["id"])["responseBody"]["body"] == "new"
+    third.stop()
+
+
+def test_a_journal_of_another_version_stops_the_start_with_a_clear_message(site, raw):
+    pair = site.start()
+    assert pair.requestor.send({"method": "GET", "url": raw.url(text("x"))})["status"] == "SUCCESS"
+    pair.agent.stop()
+    journal = Journal(pair.agent)
+    with sqlite3.connect(journal.database) as database:
+        database.execute("PRAGMA user_version = 3")
+    database.close()
+    before = journal.database.read_bytes()
+    run = Run(["run"], env=pair.agent.settings)
+    assert run.code == 1 and "journal version 3" in run.err and str(journal.database) in run.err
+    assert "let that version post what waits" in run.err and run.err.count("\n") == 1, run.err
+    assert journal.database.read_bytes() == before
+
+
+def test_an_agent_that_never_reaches_its_service_stops_cleanly_with_answers_that_wait(fake, raw):
+    """Its transport is not known then; the sanitizers see whether anything is left behind."""
+    fake.status_faults[:] = [wrong(503)] * 100
+    agent = Agent(fake.settings(DRAIN_SECONDS=1, POLL_WAIT_SECONDS=1)).start()
+    command_id = fake.give({"method": "GET", "url": raw.url(text("done"))})
+    journal = Journal(agent)
+    journal.wait_for_state(command_id, "done")
+    agent.stop()
+    fake.go_away()
+    following = next_life(agent, TRANSPORT="auto", DRAIN_SECONDS=0)
+    following.process.wait_for(lambda line: "1 commands of the journal go on" in line)
+    following.stop()
+    assert journal.state_of(command_id) == "done"
+
+
 # -- a limit --------------------------------------------------------------------------
 
 def used(journal):
@@ -261,12 +343,12 @@ def test_commands_that_ended_do_not_fill_the_journal_for_ever(fake, fake_agent, 
         database.executemany(
             "INSERT INTO posted (id_key, id, posted_at, status, ended_at, http_status, answer_size)"
             " VALUES (?, ?, ?, 0, 0, 200, 0)",
-            [(number, f"{number:036}", now_ms - 3600000 + number) for number in range(12000)])
+            [(number, f"{number:036}", now_ms - 3600000 + number) for number in range(20000)])
     following = next_life(agent)
     following.process.wait_for(lambda line: "too small for what ended within DEDUPE_HOURS" in line)
     following.process.wait_for(lambda line: "connected" in line)
     kept = [row[0] for row in journal.query("SELECT id FROM posted WHERE id LIKE '0000%'")]
-    assert 0 < len(kept) < 12000 and f"{11999:036}" in kept and f"{0:036}" not in kept
+    assert 0 < len(kept) < 20000 and f"{19999:036}" in kept and f"{0:036}" not in kept
     assert fake.send(payload)["status"] == "SUCCESS", "commands are taken"
     following.stop()
 

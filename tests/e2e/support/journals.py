@@ -7,13 +7,14 @@ import time
 
 from support.processes import PATIENCE, Run
 
-# id and state of every command that the journal knows, in order of arrival.
+# id and state of every command that the journal knows.
 STATES = """
     SELECT id, state FROM (
-        SELECT c.seq, c.id, CASE WHEN p.answer IS NOT NULL THEN 'done'
-               WHEN c.state = 2 OR p.seq IS NOT NULL THEN 'executing' ELSE 'received' END AS state
-        FROM commands c LEFT JOIN progress p ON p.seq = c.seq
-        UNION ALL SELECT seq, id, 'posted' FROM posted ORDER BY seq)
+        SELECT c.seq, c.id, CASE WHEN a.number IS NOT NULL THEN 'done'
+               WHEN c.state = 2 OR e.seq IS NOT NULL THEN 'executing' ELSE 'received' END AS state
+        FROM commands c LEFT JOIN executing e ON e.seq = c.seq
+        LEFT JOIN answers a ON a.seq = c.seq AND a.number > c.answers_before
+        UNION ALL SELECT number, id, 'posted' FROM posted)
 """
 
 
