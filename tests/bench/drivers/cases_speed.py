@@ -208,18 +208,18 @@ class Size(Case):
 
 class Journal(Case):
     name = "journal"
-    title = "the journal (JOURNAL_SYNC=full) and none (a build that can do without)"
+    title = "the journal (JOURNAL_SYNC=full) and none (a build that can do without), 64 in flight"
     quick_rounds = 2
     needs = (["BENCH=1", "build/bench/relay-agent"],)
 
     def round(self):
-        def start(**settings):
-            return lambda place, url: relays.agent(
-                place, url, program=BUILD / "bench/relay-agent", **settings)
-        service = {"window": 256, "warm": 500, "count": self.count(20000, 2000)}
-        return {"none": self.relay(start(RELAY_BENCH_NO_JOURNAL=1), **service),
-                "normal": self.relay(start(JOURNAL_SYNC="normal"), **service),
-                "full": self.relay(start(), **service)}
+        def run(window, **settings):
+            def start(place, url):
+                return relays.agent(place, url, program=BUILD / "bench/relay-agent", **settings)
+            return self.relay(start, window=window, warm=500, count=self.count(20000, 2000))
+        return {"none": run(64, RELAY_BENCH_NO_JOURNAL=1), "normal": run(64, JOURNAL_SYNC="normal"),
+                "full": run(64), "none, 256 in flight": run(256, RELAY_BENCH_NO_JOURNAL=1),
+                "full, 256 in flight": run(256)}
 
     def figures(self, rounds):
         speed = {who: Figure(f"commands, journal {who}", "/s", by_round(rounds, who, per_second))
@@ -228,7 +228,9 @@ class Journal(Case):
                       by_round(rounds, who, per_command("cpu_us"))) for who in rounds[0]]
         return [*speed.values(), *cpu,
                 ratio("journal full / none, commands per second", speed["full"], speed["none"],
-                      ("least", 0.7))]
+                      ("least", 0.7)),
+                ratio("journal full / none, 256 in flight", speed["full, 256 in flight"],
+                      speed["none, 256 in flight"])]
 
 
 CASES = [Cpu, Latency, Calls, Beside, Waiting, Size, Journal]
