@@ -220,6 +220,18 @@ static bool answer_again(struct agent *agent, struct command *command)
 	return true;
 }
 
+static void keep_text(struct agent *agent, struct command *command,
+		      const struct transport_delivery *delivery)
+{
+	const char *text = delivery->text.text;
+	size_t size = delivery->text.size;
+	if (text == NULL)
+		text = json_object_to_json_string_length(
+		    delivery->command, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
+		    &size);
+	journal_keep_text(agent->journal, command, text, size);
+}
+
 static void take(struct agent *agent, struct command *command,
 		 const struct transport_delivery *delivery, const struct problems *problems)
 {
@@ -229,11 +241,7 @@ static void take(struct agent *agent, struct command *command,
 		return;
 	/* Who had it before may have made the request. */
 	command->is_interrupted |= delivery->attempt > 1;
-	command->text =
-	    delivery->text.text != NULL
-		? mem_strndup(delivery->text.text, delivery->text.size)
-		: mem_strdup(json_object_to_json_string_ext(
-		      delivery->command, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	keep_text(agent, command, delivery);
 	kill_point("after-receive");
 	relay_take(agent->relay, command, problems);
 	journal_write(agent->journal, command);
@@ -711,6 +719,7 @@ static void resume(void *context, const struct journal_row *row)
 	command->journal_seq = row->seq;
 	command->journal_answer = row->answer;
 	command->stored_text_size = row->text_size;
+	command->has_text_file = row->has_text_file;
 	command->is_stored = true;
 	command->is_interrupted = row->state == COMMAND_EXECUTING || row->attempt > 1;
 	held_add(agent, command);

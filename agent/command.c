@@ -172,7 +172,7 @@ void command_free(struct command *command)
 	free(command->upload_url);
 	free(command->receipt);
 	free(command->next_receipt);
-	free(command->text);
+	spool_release(&command->text);
 	payload_release(&command->payload);
 	spool_release(&command->reply);
 	answer_release(&command->answer);

@@ -57,10 +57,12 @@ struct command {
 	struct answer answer;
 
 	/* The journal's (journal.c). */
-	char *text;             /* the command's JSON until it is stored */
+	struct spool text; /* the command's JSON until it is stored */
+	int64_t text_checksum;
 	int64_t journal_seq;    /* its row; 0: it has none yet */
 	int64_t journal_answer; /* the row of its answer */
 	size_t stored_text_size;
+	bool has_text_file;     /* … is beside the database */
 	bool is_stored;         /* what it is, or was, is in the journal */
 	bool is_unwritten;      /* waits to be written */
 	bool is_rewritten;      /* … for the second time: nobody waits for it */

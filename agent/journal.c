@@ -116,8 +116,9 @@ static size_t tell_durable(struct journal *journal)
 		TAILQ_REMOVE(&written, command, journal_link);
 		command->is_unwritten = false;
 		command->is_stored = !journal->is_off;
-		free(command->text);
-		command->text = NULL;
+		spool_release(&command->text);
+		if (command->state >= COMMAND_DONE)
+			journal_remove_text(journal, command);
 		if (!command->is_rewritten)
 			journal->events.on_durable(journal->events.context, command);
 		count++;
@@ -223,6 +224,28 @@ void journal_write(struct journal *journal, struct command *command)
 	flush_at_turn_end(journal);
 }
 
+void journal_keep_text(struct journal *journal, struct command *command, const char *text,
+		       size_t size)
+{
+	struct error err;
+	if (journal->is_off)
+		return;
+	command->text_checksum = journal_checksum(command->id, text, size);
+	spool_release(&command->text);
+	spool_init(&command->text, SPOOL_KEPT, journal->folder, SIZE_MAX / 2);
+	if (spool_append(&command->text, text, size, &err) != 0) {
+		log_error("command %s: its text cannot be stored: %s", command->id, err.message);
+		spool_reset(&command->text);
+	}
+}
+
+static void keep_text_again(struct journal *journal, struct command *command)
+{
+	char *text = command_text(command);
+	journal_keep_text(journal, command, text, strlen(text));
+	free(text);
+}
+
 void journal_write_again(struct journal *journal, struct command *command)
 {
 	/* The only copy of an answer that left memory is the one that was saved, or not. */
@@ -231,13 +254,13 @@ void journal_write_again(struct journal *journal, struct command *command)
 	if (!command->is_unwritten)
 		command->is_rewritten = true;
 	command->is_stored = false;
-	bool needs_text = command->state < COMMAND_DONE && command->text == NULL;
+	bool needs_text = command->state < COMMAND_DONE && command->text.size == 0;
 	/* Its request is under way: if its row was not saved, its answer makes a new one, and
 	 * should the agent die before that, the source delivers it once more. */
 	if (needs_text && command->is_body_dropped)
 		return;
 	if (needs_text)
-		command->text = command_text(command);
+		keep_text_again(journal, command);
 	write_later(journal, command);
 }
 

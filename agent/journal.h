@@ -43,8 +43,10 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 /* Writes what is pending, where it can. Commands must still live. */
 void journal_close(struct journal *journal);
 
-/* The state of command changed: to be written at the end of the turn. command->text is
- * stored with its first write. */
+/* The command's JSON, for its first write. A large one goes to a file now. */
+void journal_keep_text(struct journal *journal, struct command *command, const char *text,
+		       size_t size);
+/* The state of command changed: to be written at the end of the turn. */
 void journal_write(struct journal *journal, struct command *command);
 /* From on_begun_anew: what the damaged database held is to be written once more. */
 void journal_write_again(struct journal *journal, struct command *command);
@@ -79,8 +81,9 @@ struct journal_row {
 	int64_t seq;
 	const char *id;
 	bool is_damaged;  /* its text is not what was stored */
-	const char *text; /* the command's JSON; NULL when DONE */
+	const char *text; /* the command's JSON; NULL when DONE, or in a file (journal_list) */
 	size_t text_size;
+	bool has_text_file;
 	const char *receipt;    /* NULL: none */
 	const char *upload_url; /* NULL: none */
 	int attempt;

@@ -107,6 +107,11 @@ int64_t journal_query_number(struct sqlite3 *db, const char *sql);
 void journal_count_spooled(struct journal *journal);
 void journal_spool_remove(struct journal *journal, const char *name, int64_t size);
 
+/* The file of a command's text, once no row names it any more. */
+void journal_remove_text(struct journal *journal, struct command *command);
+/* How the names of those files end. */
+#define JOURNAL_TEXT_SUFFIX ".command"
+
 /* Runs a statement that has no rows. */
 NODISCARD int journal_run(struct journal *journal, enum statement which, struct error *err);
 /* By what a posted command is found: it needs a third of the id's room in the index. */

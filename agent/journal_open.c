@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -23,7 +24,7 @@ static const char SCHEMA[] =
     " seq INTEGER PRIMARY KEY, id TEXT NOT NULL, state INTEGER NOT NULL, receipt TEXT,"
     " attempt INTEGER NOT NULL, upload_url TEXT, expires_at INTEGER NOT NULL,"
     " received_at INTEGER NOT NULL, answers_before INTEGER NOT NULL, checksum INTEGER,"
-    " command TEXT);"
+    " text_size INTEGER NOT NULL, command_file TEXT, command BLOB);"
     "CREATE TABLE executing (seq INTEGER PRIMARY KEY);"
     "CREATE TABLE answers ("
     " number INTEGER PRIMARY KEY, seq INTEGER NOT NULL, id TEXT NOT NULL, receipt TEXT,"
@@ -289,6 +290,36 @@ static int open_sound_database(struct journal *journal, struct error *err)
 	return journal_begin_anew(journal, err);
 }
 
+static bool is_named(struct journal *journal, const char *name)
+{
+	sqlite3_stmt *statement = NULL;
+	bool is_known = true; /* when in doubt */
+	if (sqlite3_prepare_v2(journal->db, "SELECT 1 FROM commands WHERE command_file = ?1", -1,
+			       &statement, NULL) == SQLITE_OK) {
+		sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+		is_known = sqlite3_step(statement) != SQLITE_DONE;
+	}
+	sqlite3_finalize(statement);
+	return is_known;
+}
+
+/* Files of commands that ended just before the agent died. */
+static void remove_left_texts(struct journal *journal)
+{
+	DIR *dir = opendir(journal->folder);
+	if (dir == NULL)
+		return;
+	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+		size_t length = strlen(entry->d_name);
+		size_t suffix = sizeof JOURNAL_TEXT_SUFFIX - 1;
+		if (length > suffix &&
+		    strcmp(entry->d_name + length - suffix, JOURNAL_TEXT_SUFFIX) == 0 &&
+		    !is_named(journal, entry->d_name))
+			(void)unlinkat(dirfd(dir), entry->d_name, 0); /* tried again next time */
+	}
+	closedir(dir);
+}
+
 /* On a full disk the database would still open, and fail with the first command. */
 static int check_space(const struct journal *journal, struct error *err)
 {
@@ -311,5 +342,8 @@ int journal_open_folder(struct journal *journal, struct error *err)
 	spool_clean(journal->folder); /* first: it may be what fills the disk */
 	if (check_space(journal, err) != 0)
 		return err->code;
-	return open_sound_database(journal, err);
+	if (open_sound_database(journal, err) != 0)
+		return err->code;
+	remove_left_texts(journal);
+	return 0;
 }

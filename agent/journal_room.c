@@ -27,7 +27,9 @@ static uint64_t used_bytes(struct journal *journal)
 void journal_count_spooled(struct journal *journal)
 {
 	journal->spooled_bytes = (uint64_t)journal_query_number(
-	    journal->db, "SELECT total(answer_size) FROM answers WHERE answer_file IS NOT NULL");
+	    journal->db,
+	    "SELECT (SELECT total(answer_size) FROM answers WHERE answer_file IS NOT NULL) +"
+	    " (SELECT total(text_size) FROM commands WHERE command_file IS NOT NULL)");
 }
 
 /* Posted rows with their answers, the oldest first. */

@@ -25,10 +25,10 @@ static const struct table {
 } tables[] = {
     {"commands", "seq",
      "seq, id, state, receipt, attempt, upload_url, expires_at, received_at, answers_before,"
-     " checksum, command",
+     " checksum, text_size, command_file, command",
      "seq, id, 2, receipt, attempt, upload_url, expires_at, received_at, answers_before,"
-     " checksum, command",
-     11},
+     " checksum, text_size, command_file, command",
+     13},
     {"answers", "number",
      "number, seq, id, receipt, attempt, status, ended_at, http_status, answer_size, answer_file,"
      " checksum, answer",
@@ -41,7 +41,8 @@ static const struct table {
  * has it. */
 static const char ADOPT[] =
     "INSERT OR IGNORE INTO commands (seq, id, state, attempt, expires_at, received_at,"
-    " answers_before) SELECT seq, id, 2, attempt, 9223372036854775807, ended_at, number - 1"
+    " answers_before, text_size)"
+    " SELECT seq, id, 2, attempt, 9223372036854775807, ended_at, number - 1, 0"
     " FROM answers WHERE seq NOT IN (SELECT seq FROM commands)"
     " AND number NOT IN (SELECT answer FROM posted WHERE answer IS NOT NULL)";
 
@@ -113,7 +114,7 @@ static bool copy_way(sqlite3 *from, sqlite3_stmt *insert, const struct table *ta
 
 static void copy_table(sqlite3 *from, sqlite3 *to, const struct table *table)
 {
-	static const char places[] = "?,?,?,?,?,?,?,?,?,?,?,?";
+	static const char places[] = "?,?,?,?,?,?,?,?,?,?,?,?,?";
 	char *sql = mem_printf("INSERT OR IGNORE INTO %s (%s) VALUES (%.*s)", table->name,
 			       table->columns, table->count * 2 - 1, places);
 	sqlite3_stmt *insert = NULL;

@@ -6,6 +6,7 @@
 #include "crypto/digest.h"
 
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,14 +24,15 @@ const char *const journal_statement_texts[STATEMENTS] = {
     [ROLLBACK] = "ROLLBACK",
     [INSERT_COMMAND] =
 	"INSERT OR REPLACE INTO commands (seq, id, state, receipt, attempt, upload_url, expires_at,"
-	" received_at, answers_before, checksum, command)"
-	" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+	" received_at, answers_before, checksum, text_size, command_file, command)"
+	" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     [INSERT_EXECUTING] = "INSERT OR REPLACE INTO executing (seq) VALUES (?1)",
     [INSERT_ANSWER] = "INSERT OR REPLACE INTO answers (number, seq, id, receipt, attempt, status, "
 		      "ended_at, http_status,"
 		      " answer_size, answer_file, checksum, answer)"
 		      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    [DROP_TEXT] = "UPDATE commands SET command = NULL WHERE seq = ?1",
+    [DROP_TEXT] =
+	"UPDATE commands SET text_size = 0, command_file = NULL, command = NULL WHERE seq = ?1",
     [INSERT_POSTED] = "INSERT INTO posted (id_key, id, posted_at, status, ended_at, http_status,"
 		      " answer_size, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [DELETE_COMMANDS] = "DELETE FROM commands WHERE seq BETWEEN ?1 AND ?2",
@@ -71,11 +73,19 @@ int64_t journal_checksum(const char *id, const void *bytes, size_t size)
 }
 
 /* Ids are the requestors'; their digest is a safe file name. */
-static void spool_name(const char *id, char name[SHA256_TEXT_SIZE])
+struct file_name {
+	char text[SHA256_TEXT_SIZE + sizeof JOURNAL_TEXT_SUFFIX];
+};
+
+static struct file_name name_of(const char *id, const char *suffix)
 {
+	struct file_name name;
 	uint8_t digest[SHA256_SIZE];
+	char hex[SHA256_TEXT_SIZE];
 	digest_sha256(id, strlen(id), digest);
-	digest_to_hex(digest, name);
+	digest_to_hex(digest, hex);
+	snprintf(name.text, sizeof name.text, "%s%s", hex, suffix);
+	return name;
 }
 
 static char *spool_path(const struct journal *journal, const char *name)
@@ -83,21 +93,42 @@ static char *spool_path(const struct journal *journal, const char *name)
 	return mem_printf("%s/%s", journal->folder, name);
 }
 
-/* A large answer: the file that it is, or one that is made of it. */
-static int spool_answer(struct journal *journal, const char *name, struct spool *json,
-			struct error *err)
+/* What is large: the file that it is, or one that is made of it. */
+static int keep_file(struct journal *journal, const char *name, struct spool *content,
+		     struct error *err)
 {
 	char *path = spool_path(journal, name);
-	bool is_there = spool_is_file(json) && json->is_durable; /* a commit that is tried again */
+	bool is_there = spool_is_file(content) && content->is_durable; /* a commit tried again */
 	int rc = 0;
-	if (spool_is_file(json))
-		rc = spool_keep(json, path, err);
+	if (spool_is_file(content))
+		rc = spool_keep(content, path, err);
 	else
-		rc = file_write_atomic(path, buf_str(spool_memory(json)), json->size, 0600, err);
+		rc = file_write_atomic(path, buf_str(spool_memory(content)), content->size, 0600,
+				       err);
 	if (rc == 0 && !is_there)
-		journal->spooled_bytes += json->size;
+		journal->spooled_bytes += content->size;
 	free(path);
 	return rc;
+}
+
+/* In the row, or the name of a file there; bound is bound as long as name lives. */
+static int bind_content(struct journal *journal, sqlite3_stmt *statement, int file_column,
+			int column, struct spool *content, const struct file_name *name,
+			struct error *err)
+{
+	journal->added_bytes += content->size;
+	if (!spool_is_file(content) && content->size < SPOOL_FROM_BYTES) {
+		sqlite3_bind_blob64(statement, column, buf_str(spool_memory(content)),
+				    content->size, SQLITE_STATIC);
+		return 0;
+	}
+	bind_text(statement, file_column, name->text);
+	return keep_file(journal, name->text, content, err);
+}
+
+static bool is_kept_as_file(const struct spool *content)
+{
+	return spool_is_file(content) || content->size >= SPOOL_FROM_BYTES;
 }
 
 void journal_spool_remove(struct journal *journal, const char *name, int64_t size)
@@ -108,10 +139,20 @@ void journal_spool_remove(struct journal *journal, const char *name, int64_t siz
 	free(path);
 }
 
+void journal_remove_text(struct journal *journal, struct command *command)
+{
+	if (!command->has_text_file)
+		return;
+	struct file_name name = name_of(command->id, JOURNAL_TEXT_SUFFIX);
+	journal_spool_remove(journal, name.text, (int64_t)command->stored_text_size);
+	command->has_text_file = false;
+}
+
 static int insert_command(struct journal *journal, struct command *command, struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[INSERT_COMMAND];
 	bool is_executing = command->state == COMMAND_EXECUTING;
+	struct file_name name;
 	if (command->journal_seq == 0)
 		command->journal_seq = ++journal->last_seq;
 	sqlite3_bind_int64(statement, 1, command->journal_seq);
@@ -125,40 +166,27 @@ static int insert_command(struct journal *journal, struct command *command, stru
 	sqlite3_bind_int64(statement, 9,
 			   command->journal_answer != 0 ? command->journal_answer - 1
 							: journal->last_answer);
-	command->stored_text_size = 0;
-	if (command->state < COMMAND_DONE && command->text != NULL) {
-		size_t size = strlen(command->text);
-		sqlite3_bind_int64(statement, 10,
-				   journal_checksum(command->id, command->text, size));
-		sqlite3_bind_text64(statement, 11, command->text, size, SQLITE_STATIC, SQLITE_UTF8);
-		command->stored_text_size = size;
-		journal->added_bytes += size;
+	command->stored_text_size = command->state < COMMAND_DONE ? command->text.size : 0;
+	sqlite3_bind_int64(statement, 11, (int64_t)command->stored_text_size);
+	if (command->stored_text_size > 0) {
+		sqlite3_bind_int64(statement, 10, command->text_checksum);
+		command->has_text_file = is_kept_as_file(&command->text);
+		if (command->has_text_file)
+			name = name_of(command->id, JOURNAL_TEXT_SUFFIX);
+		if (bind_content(journal, statement, 12, 13, &command->text, &name, err) != 0) {
+			sqlite3_clear_bindings(statement);
+			return err->code;
+		}
 	}
 	journal->added_bytes += ROW_BYTES;
 	return journal_run(journal, INSERT_COMMAND, err);
 }
 
-static int bind_answer(struct journal *journal, sqlite3_stmt *statement, struct command *command,
-		       char name[SHA256_TEXT_SIZE], struct error *err)
-{
-	struct spool *json = &command->answer.json;
-	journal->added_bytes += json->size;
-	if (!spool_is_file(json) && json->size < SPOOL_FROM_BYTES) {
-		const char *bytes = buf_str(spool_memory(json));
-		sqlite3_bind_int64(statement, 11, journal_checksum(command->id, bytes, json->size));
-		sqlite3_bind_blob64(statement, 12, bytes, json->size, SQLITE_STATIC);
-		return 0;
-	}
-	spool_name(command->id, name);
-	bind_text(statement, 10, name);
-	return spool_answer(journal, name, json, err);
-}
-
 static int insert_answer(struct journal *journal, struct command *command, struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[INSERT_ANSWER];
-	const struct answer *answer = &command->answer;
-	char name[SHA256_TEXT_SIZE];
+	struct answer *answer = &command->answer;
+	struct file_name name;
 	if (command->journal_answer == 0)
 		command->journal_answer = ++journal->last_answer;
 	sqlite3_bind_int64(statement, 1, command->journal_answer);
@@ -170,7 +198,14 @@ static int insert_answer(struct journal *journal, struct command *command, struc
 	sqlite3_bind_int64(statement, 7, answer->ended_at_ms);
 	sqlite3_bind_int(statement, 8, answer->http_status);
 	sqlite3_bind_int64(statement, 9, (int64_t)answer->json.size);
-	if (bind_answer(journal, statement, command, name, err) != 0) {
+	if (is_kept_as_file(&answer->json))
+		name = name_of(command->id, "");
+	else
+		sqlite3_bind_int64(statement, 11,
+				   journal_checksum(command->id,
+						    buf_str(spool_memory(&answer->json)),
+						    answer->json.size));
+	if (bind_content(journal, statement, 10, 12, &answer->json, &name, err) != 0) {
 		sqlite3_clear_bindings(statement);
 		return err->code;
 	}

@@ -1,5 +1,7 @@
 #include "agent/journal_inside.h"
 
+#include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -17,7 +19,7 @@ static const char SELECT_OPEN[] =
     " SELECT c.seq, c.id, CASE WHEN a.number IS NOT NULL THEN 3 WHEN e.seq IS NOT NULL THEN 2 ELSE"
     " c.state END, coalesce(a.receipt, c.receipt), coalesce(a.attempt, c.attempt), c.upload_url,"
     " c.expires_at, c.received_at, a.status, a.ended_at, a.http_status, a.answer_size, c.checksum,"
-    " CASE WHEN a.number IS NULL THEN c.command END, a.number"
+    " CASE WHEN a.number IS NULL THEN c.command END, a.number, c.text_size, c.command_file"
     " FROM commands c LEFT JOIN executing e ON e.seq = c.seq"
     " LEFT JOIN recent r ON r.seq = c.seq AND r.number > c.answers_before"
     " LEFT JOIN answers a ON a.number = r.number"
@@ -46,26 +48,50 @@ static struct journal_row read_row(sqlite3_stmt *statement)
 	    .http_status = sqlite3_column_int(statement, 10),
 	    .answer_size = (size_t)sqlite3_column_int64(statement, 11),
 	    .answer = sqlite3_column_int64(statement, 14),
-	    .text = sqlite3_column_blob(statement, 13),
-	    .text_size = (size_t)sqlite3_column_bytes(statement, 13),
+	    .has_text_file = sqlite3_column_type(statement, 16) != SQLITE_NULL,
 	};
-	row.is_damaged =
-	    row.state != COMMAND_DONE && sqlite3_column_int64(statement, 12) !=
-					     journal_checksum(row.id, row.text, row.text_size);
+	if (row.state != COMMAND_DONE)
+		row.text_size = (size_t)sqlite3_column_int64(statement, 15);
 	return row;
 }
 
-static int walk(sqlite3 *db, void (*on_row)(void *context, const struct journal_row *row),
-		void *context, struct error *err)
+/* The text, from the row or its file, which text keeps. */
+static void read_text(const char *folder, sqlite3_stmt *statement, struct journal_row *row,
+		      struct buf *text)
+{
+	struct error err;
+	row->text = sqlite3_column_blob(statement, 13);
+	row->text_size = (size_t)sqlite3_column_bytes(statement, 13);
+	if (row->has_text_file) {
+		char *path =
+		    mem_printf("%s/%s", folder, (const char *)sqlite3_column_text(statement, 16));
+		if (file_read(path, text, &err) != 0)
+			log_error("journal: %s", err.message);
+		row->text = buf_str(text);
+		row->text_size = text->size;
+		free(path);
+	}
+	row->is_damaged = sqlite3_column_int64(statement, 12) !=
+			  journal_checksum(row->id, row->text, row->text_size);
+}
+
+/* folder is where the texts' files are; NULL: they are not looked at. */
+static int walk(sqlite3 *db, const char *folder,
+		void (*on_row)(void *context, const struct journal_row *row), void *context,
+		struct error *err)
 {
 	sqlite3_stmt *statement = NULL;
 	int rc;
 	if (sqlite3_prepare_v2(db, SELECT_OPEN, -1, &statement, NULL) != SQLITE_OK)
 		return journal_fail(db, err, "reading what waits");
 	while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+		struct buf text = BUF_INIT(SIZE_MAX / 2);
 		struct journal_row row = read_row(statement);
+		if (folder != NULL && row.id != NULL && row.state != COMMAND_DONE)
+			read_text(folder, statement, &row, &text);
 		if (row.id != NULL)
 			on_row(context, &row);
+		buf_release(&text);
 	}
 	int result = rc == SQLITE_DONE ? 0 : journal_fail(db, err, "reading what waits");
 	sqlite3_finalize(statement);
@@ -76,7 +102,7 @@ int journal_walk(struct journal *journal,
 		 void (*on_row)(void *context, const struct journal_row *row), void *context,
 		 struct error *err)
 {
-	return journal->is_off ? 0 : walk(journal->db, on_row, context, err);
+	return journal->is_off ? 0 : walk(journal->db, journal->folder, on_row, context, err);
 }
 
 int journal_list(const char *state_dir,
@@ -92,7 +118,7 @@ int journal_list(const char *state_dir,
 		rc = journal_fail(db, err, path);
 	if (rc == 0) {
 		sqlite3_busy_timeout(db, JOURNAL_BUSY_MS);
-		rc = walk(db, on_row, context, err);
+		rc = walk(db, NULL, on_row, context, err);
 		if (rc != 0)
 			error_prefix(err, "%s", path);
 	}

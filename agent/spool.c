@@ -252,6 +252,7 @@ int spool_keep(struct spool *spool, const char *path, struct error *err)
 		return error_set_errno(err, errno, "writing %s", spool->path);
 	if (rename(spool->path, path) != 0)
 		return error_set_errno(err, errno, "renaming %s to %s", spool->path, path);
+	file_sync_directory_of(path);
 	free(spool->path);
 	spool->path = mem_strdup(path);
 	spool->is_durable = true;

@@ -127,7 +127,7 @@ int file_write_all(int fd, const void *bytes, size_t size, struct error *err)
 
 /* Makes the rename itself durable. A file system that cannot do it is not an error of
  * ours: the file is in place. */
-static void sync_directory_of(const char *path)
+void file_sync_directory_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	char *directory =
@@ -174,7 +174,7 @@ int file_write_atomic(const char *path, const void *bytes, size_t size, mode_t m
 	if (code < 0)
 		(void)unlink(beside);
 	else
-		sync_directory_of(path);
+		file_sync_directory_of(path);
 out:
 	free(beside);
 	return code;

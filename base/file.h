@@ -17,6 +17,10 @@ NODISCARD int file_read(const char *path, struct buf *out, struct error *err);
 NODISCARD int file_write_atomic(const char *path, const void *bytes, size_t size, mode_t mode,
 				struct error *err);
 
+/* After a rename: the name of path outlives a power cut. Nothing is said of a file system that
+ * cannot do that. */
+void file_sync_directory_of(const char *path);
+
 /* Writes all bytes to a descriptor, through EINTR and short writes. */
 NODISCARD int file_write_all(int fd, const void *bytes, size_t size, struct error *err);
 

@@ -228,6 +228,43 @@ def test_a_command_that_the_disk_changed_is_not_executed(site, raw):
     following.stop()
 
 
+def texts(journal):
+    return sorted((journal.folder / "answers").glob("*.command"))
+
+
+@pytest.mark.parametrize("is_changed", [False, True], ids=["sound", "changed by the disk"])
+def test_a_large_command_is_a_file_until_it_has_ended(fake, raw, is_changed):
+    """It outlives the agent, and goes with its answer, or at the next start."""
+    agent = Agent(fake.settings()).start()
+    url = raw.url(Gate(answer()), text("second"))
+    payload = {"method": "PUT", "url": url, "body": {"mode": "raw", "raw": "large " * 100000}}
+    command_id = fake.give(payload)
+    raw.wait_for(url)
+    journal = Journal(agent)
+    assert journal.state_of(command_id) == "executing"
+    [file] = texts(journal)
+    assert 600000 < file.stat().st_size < 601000 and file.stat().st_mode & 0o077 == 0
+    assert used(journal) > 600000 and journal.listing()[command_id][3] == str(file.stat().st_size)
+    agent.kill()
+    if is_changed:
+        content = bytearray(file.read_bytes())
+        content[300000] ^= 1
+        file.write_bytes(content)
+    left = file.with_name("0" * 64 + ".command")
+    left.write_text("of a command that had ended when its agent died")
+    following = next_life(agent)
+    end = fake.wait_end(command_id)
+    if is_changed:
+        assert explanation(end["body"])["code"] == "INTERRUPTED" and len(raw.requests(url)) == 1
+    else:
+        assert end["body"]["body"] == "second"
+        first, second = raw.requests(url)
+        assert first.body == second.body and len(first.body) == 600000
+    journal.wait_for_state(command_id, "posted")
+    assert not texts(journal)
+    following.stop()
+
+
 def test_an_answer_of_an_earlier_life_is_not_taken_for_that_of_a_new_command(site, raw):
     """The rows of commands that ended are gone, and their numbers are given again."""
     pair = site.start()
@@ -297,7 +334,7 @@ def test_the_oldest_posted_answers_go_first_when_the_journal_is_full(fake, fake_
     journal.wait_for_count("posted", count)
     sizes = [row[0] for row in journal.query(
         "SELECT EXISTS (SELECT 1 FROM answers a WHERE a.number = p.answer) FROM posted p"
-        " ORDER BY posted_at")]
+        " ORDER BY p.number")]
     assert used(journal) <= 1000000 + 3 * size
     assert sizes == sorted(sizes) and sizes[0] == 0 and sizes[-1] == 1, "the oldest go first"
 
@@ -307,7 +344,7 @@ def test_the_oldest_posted_answers_go_first_when_the_journal_is_full(fake, fake_
         fake.wait_for(lambda: len(fake.updates) > before)
         return fake.updates[-1]
 
-    by_age = [row[0] for row in journal.query("SELECT id FROM posted ORDER BY posted_at")]
+    by_age = [row[0] for row in journal.query("SELECT id FROM posted ORDER BY number")]
     old, new = delivered_again(by_age[0]), delivered_again(by_age[-1])
     assert old["status"] == "SUCCESS" and "no longer stored" in explanation(old["body"])["message"]
     assert new["body"]["body"] == "x" * size
