@@ -1,11 +1,14 @@
 #include "agent/agent.h"
 
 #include "agent/endpoint.h"
+#include "agent/held.h"
 #include "agent/journal.h"
 #include "agent/kill_point.h"
+#include "agent/leases.h"
 #include "agent/limits.h"
 #include "agent/outbox.h"
 #include "agent/relay.h"
+#include "agent/resume.h"
 #include "agent/transport.h"
 #include "agent/transport_auto.h"
 #include "base/clock.h"
@@ -16,12 +19,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <uthash.h>
 
 enum {
 	HEARTBEAT_MS = 30000,
 	SIGN_OF_LIFE_MS = 3600000, /* one log line an hour */
-	KEEP_BATCH = 1000,         /* receipts in one call */
 	GATHER_MS = 1000,          /* how long a receive waits for room to be worth its call */
 	EXPIRE_MS = 60000,         /* how often answers that nobody took are looked through */
 };
@@ -30,12 +31,6 @@ enum agent_state {
 	AGENT_RUNNING,
 	AGENT_DRAINING, /* takes nothing new, ends what it has */
 	AGENT_STOPPED,  /* says a last word */
-};
-
-/* A command that this agent has and whose answer the source has not taken. */
-struct held {
-	struct command *command;
-	UT_hash_handle hh; /* by command id */
 };
 
 struct agent {
@@ -49,48 +44,25 @@ struct agent {
 	struct journal *journal;
 	struct relay *relay;
 	struct outbox *outbox;
-	struct held *held;
+	struct held held;
 	struct source *source;
 	struct endpoint *polling;
-	struct endpoint *keeping;
+	struct leases *leases;
 	struct endpoint *announcing;
 	bool is_polling;
-	bool has_gathered; /* the next receive goes, however little room there is */
-	bool was_reached;  /* the source has answered once */
-	uint64_t settled;  /* since the start */
-	size_t resumed;    /* commands of an earlier life */
-	size_t keeps;      /* calls under way */
-	size_t announcements;
-	size_t ending; /* commands whose answer is not on disk yet */
+	bool has_gathered;    /* the next receive goes, however little room there is */
+	bool was_reached;     /* the source has answered once */
+	uint64_t settled;     /* since the start */
+	size_t resumed;       /* commands of an earlier life */
+	size_t announcements; /* calls under way */
+	size_t ending;        /* commands whose answer is not on disk yet */
 	struct loop_task poll;
 	struct loop_timer *gather;
-	struct loop_timer *keep;
 	struct loop_timer *heartbeat;
 	struct loop_timer *sign_of_life;
 	struct loop_timer *expire;
 	struct loop_timer *drain;
 };
-
-static struct held *held_find(struct agent *agent, const char *id)
-{
-	struct held *held;
-	HASH_FIND_STR(agent->held, id, held);
-	return held;
-}
-
-static void held_add(struct agent *agent, struct command *command)
-{
-	struct held *held = mem_new(struct held);
-	held->command = command;
-	HASH_ADD_KEYPTR(hh, agent->held, command->id, strlen(command->id), held);
-}
-
-static void held_remove(struct agent *agent, const char *id)
-{
-	struct held *held = held_find(agent, id);
-	HASH_DEL(agent->held, held);
-	free(held);
-}
 
 static void say_goodbye(void *context)
 {
@@ -236,7 +208,7 @@ static void take(struct agent *agent, struct command *command,
 		 const struct transport_delivery *delivery, const struct problems *problems)
 {
 	take_receipt(command, delivery);
-	held_add(agent, command);
+	held_add(&agent->held, command);
 	if (answer_again(agent, command))
 		return;
 	/* Who had it before may have made the request. */
@@ -256,13 +228,13 @@ static void on_delivery(void *context, const struct transport_delivery *delivery
 	if (command == NULL) {
 		log_warn("a command that nobody can be answered for is dropped: %s", err.message);
 	} else {
-		struct held *held = held_find(agent, command->id);
+		struct command *held = held_find(&agent->held, command->id);
 		if (held != NULL) {
 			/* Delivered again while it is under way: its answer goes to the newer
 			 * delivery. */
-			take_receipt(held->command, delivery);
-			if (held->command->is_stored)
-				tell_taken(agent, held->command);
+			take_receipt(held, delivery);
+			if (held->is_stored)
+				tell_taken(agent, held);
 			command_free(command);
 		} else {
 			take(agent, command, delivery, &problems);
@@ -303,8 +275,9 @@ static void on_posted(void *context, struct transport_post **posts, size_t count
 static void on_lost(void *context, const char *receipt)
 {
 	struct agent *agent = context;
-	for (struct held *held = agent->held; held != NULL; held = held->hh.next) {
-		struct command *command = held->command;
+	for (struct command *next, *command = held_first(&agent->held); command != NULL;
+	     command = next) {
+		next = held_next(command);
 		if (command->receipt != NULL && strcmp(command->receipt, receipt) == 0)
 			log_warn("command %s: its lease was lost, another agent may get it too",
 				 command->id);
@@ -353,14 +326,17 @@ static void on_room(void *context)
 static void on_begun_anew(void *context)
 {
 	struct agent *agent = context;
-	for (struct held *held = agent->held; held != NULL; held = held->hh.next)
-		journal_write_again(agent->journal, held->command);
+	for (struct command *next, *command = held_first(&agent->held); command != NULL;
+	     command = next) {
+		next = held_next(command);
+		journal_write_again(agent->journal, command);
+	}
 }
 
 static void post_again(struct agent *agent, struct command *command)
 {
 	struct command *again = command_new_again(command);
-	held_add(agent, again);
+	held_add(&agent->held, again);
 	tell_taken(agent, again);
 	outbox_push(agent->outbox, again);
 }
@@ -371,7 +347,7 @@ static void on_settled(void *context, struct command *command)
 	kill_point("after-post");
 	journal_posted(agent->journal, command);
 	agent->transport->ops->settled(agent->transport, command->receipt);
-	held_remove(agent, command->id);
+	held_remove(&agent->held, command);
 	if (command->is_wanted_again)
 		post_again(agent, command);
 	command_free(command);
@@ -380,52 +356,10 @@ static void on_settled(void *context, struct command *command)
 	stop_if_drained(agent);
 }
 
-static void keep(struct agent *agent, const char *const *receipts, size_t count)
-{
-	agent->keeps++;
-	agent->transport->ops->keep(agent->transport, receipts, count);
-}
-
-/* Everything that is held is still worked on: its leases are extended. One call is enough to
- * find out whether the source is there again. */
-static void keep_all(struct agent *agent)
-{
-	size_t calls_max = endpoint_is_failing(agent->keeping) ? 1 : SIZE_MAX;
-	const char **receipts = mem_calloc(KEEP_BATCH, sizeof receipts[0]);
-	size_t count = 0;
-	for (struct held *held = agent->held; held != NULL && agent->keeps < calls_max;
-	     held = held->hh.next) {
-		if (held->command->receipt == NULL)
-			continue;
-		receipts[count++] = held->command->receipt;
-		if (count == KEEP_BATCH) {
-			keep(agent, receipts, count);
-			count = 0;
-		}
-	}
-	if (count > 0)
-		keep(agent, receipts, count);
-	if (agent->keeps == 0)
-		endpoint_reset(agent->keeping);
-	free((void *)receipts);
-}
-
-static void on_keep(void *context)
-{
-	struct agent *agent = context;
-	if (agent->keeps == 0 && !endpoint_waits(agent->keeping))
-		keep_all(agent);
-	loop_timer_start(agent->keep, agent->transport->keep_interval_ms);
-}
-
 static void on_kept(void *context, const struct transport_outcome *outcome)
 {
 	struct agent *agent = context;
-	agent->keeps--;
-	if (outcome->is_ok)
-		endpoint_worked(agent->keeping);
-	else
-		endpoint_failed(agent->keeping, outcome);
+	leases_on_kept(agent->leases, outcome);
 }
 
 static void on_expire(void *context)
@@ -515,10 +449,9 @@ static void raise_descriptor_limit(void)
 /* The source is known: what has waited for it goes there. */
 static void agent_begin(struct agent *agent)
 {
-	struct held *held = agent->held;
-	for (struct held *next; held != NULL; held = next) {
-		next = held->hh.next;
-		struct command *command = held->command;
+	for (struct command *next, *command = held_first(&agent->held); command != NULL;
+	     command = next) {
+		next = held_next(command);
 		if (command->is_stored)
 			tell_taken(agent, command);
 		if (command->is_ended && (!command->is_unwritten || command->is_rewritten))
@@ -527,14 +460,13 @@ static void agent_begin(struct agent *agent)
 	on_expire(agent);
 	announce(agent, "STARTED");
 	loop_timer_start(agent->heartbeat, HEARTBEAT_MS);
-	if (agent->transport->keep_interval_ms > 0)
-		loop_timer_start(agent->keep, agent->transport->keep_interval_ms);
+	leases_start(agent->leases, agent->transport);
 }
 
 static size_t in_flight(void *context)
 {
 	const struct agent *agent = context;
-	return HASH_COUNT(agent->held);
+	return held_count(&agent->held);
 }
 
 static int agent_connect(struct agent *agent, enum settings_transport kind,
@@ -599,7 +531,7 @@ static int agent_open(struct agent *agent, struct error *err)
 	loop_on_stop_signal(agent->loop, on_stop_signal, agent);
 	agent->source = source_new(agent->loop);
 	agent->polling = endpoint_new(agent->source, "polling for commands", poll_soon, agent);
-	agent->keeping = endpoint_new(agent->source, "extending leases", on_keep, agent);
+	agent->leases = leases_new(agent->loop, agent->source, &agent->held);
 	agent->announcing = endpoint_new(agent->source, NULL, NULL, NULL);
 	agent->client = http_client_new(agent->loop, settings->ca_file,
 					(size_t)settings->max_in_flight + 16, err);
@@ -621,7 +553,6 @@ static int agent_open(struct agent *agent, struct error *err)
 	relay_spool_to(agent->relay, journal_answers_folder(agent->journal));
 	agent->poll = (struct loop_task){.run = poll, .context = agent};
 	agent->gather = loop_timer_new(agent->loop, on_gathered, agent);
-	agent->keep = loop_timer_new(agent->loop, on_keep, agent);
 	agent->heartbeat = loop_timer_new(agent->loop, on_heartbeat, agent);
 	agent->sign_of_life = loop_timer_new(agent->loop, on_sign_of_life, agent);
 	agent->expire = loop_timer_new(agent->loop, on_expire, agent);
@@ -638,25 +569,22 @@ static void agent_close(struct agent *agent)
 		agent->transport->ops->free(agent->transport);
 	/* While the commands that are to be written still live. */
 	journal_close(agent->journal);
-	/* Before the commands, whose ids are its keys. Those that nobody else has go with it. */
-	struct held *held = agent->held;
-	HASH_CLEAR(hh, agent->held);
-	for (struct held *next; held != NULL; held = next) {
-		next = held->hh.next;
-		if (held->command->is_ended && !held->command->is_outgoing)
-			command_free(held->command);
-		free(held);
+	for (struct command *next, *command = held_first(&agent->held); command != NULL;
+	     command = next) {
+		next = held_next(command);
+		held_remove(&agent->held, command);
+		if (command->is_ended && !command->is_outgoing)
+			command_free(command); /* nobody else has it */
 	}
 	relay_free(agent->relay);
 	outbox_free(agent->outbox);
 	if (agent->loop != NULL)
 		loop_cancel(agent->loop, &agent->poll);
 	endpoint_free(agent->polling);
-	endpoint_free(agent->keeping);
+	leases_free(agent->leases);
 	endpoint_free(agent->announcing);
 	source_free(agent->source);
 	loop_timer_free(agent->gather);
-	loop_timer_free(agent->keep);
 	loop_timer_free(agent->heartbeat);
 	loop_timer_free(agent->sign_of_life);
 	loop_timer_free(agent->expire);
@@ -665,70 +593,19 @@ static void agent_close(struct agent *agent)
 	loop_free(agent->loop);
 }
 
-static struct command *command_of_done_row(const struct journal_row *row)
-{
-	struct command *command = command_new_done(row->id);
-	command->answer.status = row->status;
-	command->answer.ended_at_ms = row->ended_at_ms;
-	command->answer_size = row->answer_size;
-	command->answer.http_status = row->http_status;
-	command->is_unloaded = true;
-	return command;
-}
-
-/* Its source may have forgotten it since: it has to be told how it ended. */
-static struct command *command_of_damaged_row(const struct journal_row *row)
-{
-	struct command *command = command_new_done(row->id);
-	log_error("journal: command %s was changed by the disk: it is not executed", row->id);
-	answer_fail(&command->answer, "INTERRUPTED", NULL,
-		    "The command was damaged on the disk of the agent that had it: %s",
-		    row->state == COMMAND_EXECUTING
-			? "whether its request was made is not known. It was not repeated"
-			: "its request was not made");
-	return command;
-}
-
-static struct command *command_of_row(const struct journal_row *row, struct problems *problems)
-{
-	struct json_object *json = NULL;
-	struct command *command = NULL;
-	struct error err;
-	if (row->state == COMMAND_DONE)
-		return command_of_done_row(row);
-	if (!row->is_damaged && json_parse(row->text, row->text_size, &json, &err) == 0)
-		command = command_new(json, problems, &err);
-	json_object_put(json);
-	return command != NULL ? command : command_of_damaged_row(row);
-}
-
 /* A command of an earlier life goes on where that ended. */
 static void resume(void *context, const struct journal_row *row)
 {
 	struct agent *agent = context;
 	struct problems problems = PROBLEMS_INIT;
-	struct command *command = command_of_row(row, &problems);
-	bool has_ended = command->state == COMMAND_DONE;
-	if (has_ended) {
-		command->upload_url = row->upload_url != NULL ? mem_strdup(row->upload_url) : NULL;
-		command->expires_at_ms = row->expires_at_ms;
-	}
-	command->receipt = row->receipt != NULL ? mem_strdup(row->receipt) : NULL;
-	command->attempt = row->attempt;
-	command->received_at_ms = row->received_at_ms;
-	command->journal_seq = row->seq;
-	command->journal_answer = row->answer;
-	command->stored_text_size = row->text_size;
-	command->has_text_file = row->has_text_file;
-	command->is_stored = true;
-	command->is_interrupted = row->state == COMMAND_EXECUTING || row->attempt > 1;
-	held_add(agent, command);
-	if (has_ended && row->state != COMMAND_DONE)
-		on_command_end(agent, command);
-	else if (!has_ended)
-		relay_take(agent->relay, command, &problems);
-	else
+	struct command *command = resume_command(row, &problems);
+	held_add(&agent->held, command);
+	if (row->state == COMMAND_DONE)
 		command->is_ended = true;
+	else if (command->state == COMMAND_DONE)
+		on_command_end(agent, command);
+	else
+		relay_take(agent->relay, command, &problems);
 	agent->resumed++;
 	problems_release(&problems);
 }

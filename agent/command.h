@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <uthash.h>
 
 /* The one way of a command; command_set_state allows no other. Any state may go to DONE. */
 enum command_state {
@@ -73,6 +74,9 @@ struct command {
 	size_t answer_size;     /* of that JSON */
 	int64_t received_at_ms;
 	TAILQ_ENTRY(command) journal_link;
+
+	/* held.c's. */
+	UT_hash_handle held_link;
 
 	/* For the log. */
 	int64_t started_ms; /* monotonic */
