@@ -24,6 +24,7 @@ enum {
 	HEARTBEAT_MS = 30000,
 	SIGN_OF_LIFE_MS = 3600000, /* one log line an hour */
 	GATHER_MS = 1000,          /* how long a receive waits for room to be worth its call */
+	GIVE_BACK_MS = 2000,       /* after the last command: memory that a burst needed */
 	EXPIRE_MS = 60000,         /* how often answers that nobody took are looked through */
 };
 
@@ -61,6 +62,7 @@ struct agent {
 	struct loop_timer *heartbeat;
 	struct loop_timer *sign_of_life;
 	struct loop_timer *expire;
+	struct loop_timer *give_back;
 	struct loop_timer *drain;
 };
 
@@ -352,6 +354,8 @@ static void on_settled(void *context, struct command *command)
 		post_again(agent, command);
 	command_free(command);
 	agent->settled++;
+	if (held_count(&agent->held) == 0)
+		loop_timer_start(agent->give_back, GIVE_BACK_MS);
 	poll_soon(agent);
 	stop_if_drained(agent);
 }
@@ -367,6 +371,13 @@ static void on_expire(void *context)
 	struct agent *agent = context;
 	outbox_expire(agent->outbox, agent->settings->result_retention_hours * 3600000);
 	loop_timer_start(agent->expire, EXPIRE_MS);
+}
+
+static void on_give_back(void *context)
+{
+	struct agent *agent = context;
+	if (held_count(&agent->held) == 0)
+		mem_give_back();
 }
 
 static void announce(struct agent *agent, const char *status)
@@ -556,6 +567,7 @@ static int agent_open(struct agent *agent, struct error *err)
 	agent->heartbeat = loop_timer_new(agent->loop, on_heartbeat, agent);
 	agent->sign_of_life = loop_timer_new(agent->loop, on_sign_of_life, agent);
 	agent->expire = loop_timer_new(agent->loop, on_expire, agent);
+	agent->give_back = loop_timer_new(agent->loop, on_give_back, agent);
 	agent->drain = loop_timer_new(agent->loop, on_drain_over, agent);
 	if (settings->transport == TRANSPORT_AUTO)
 		return 0; /* polling begins with the question */
@@ -588,6 +600,7 @@ static void agent_close(struct agent *agent)
 	loop_timer_free(agent->heartbeat);
 	loop_timer_free(agent->sign_of_life);
 	loop_timer_free(agent->expire);
+	loop_timer_free(agent->give_back);
 	loop_timer_free(agent->drain);
 	http_client_free(agent->client);
 	loop_free(agent->loop);

@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -65,4 +66,9 @@ char *mem_printf(const char *format, ...)
 	if (size < 0 || !text)
 		no_memory();
 	return text;
+}
+
+void mem_give_back(void)
+{
+	(void)malloc_trim(0); /* says only whether there was anything */
 }

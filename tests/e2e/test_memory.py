@@ -2,10 +2,13 @@
 
 import base64
 import os
+import time
 
 import pytest
 
 from conftest import one_pair
+from support.processes import PATIENCE
+from support.raw_target import Gate, answer, text
 from support.requestors import V2
 from support.v2 import WithCryptography
 
@@ -42,8 +45,12 @@ def restart(pair):
     pair.agent.process.wait_for(lambda line: "connected" in line)
 
 
-@pytest.mark.skipif("san" in os.environ.get("RELAY_BUILD_DIR", "") or
-                    bool(os.environ.get("RELAY_WRAPPER")), reason="checkers take memory of their own")
+without_checkers = pytest.mark.skipif(
+    "san" in os.environ.get("RELAY_BUILD_DIR", "") or bool(os.environ.get("RELAY_WRAPPER")),
+    reason="checkers take memory of their own")
+
+
+@without_checkers
 @pytest.mark.parametrize("make", [text_of, binary_of], ids=["text", "binary"])
 @pytest.mark.parametrize("is_sealed", [False, True], ids=["plain", "sealed"])
 def test_an_answer_of_100_mebibytes_takes_little_memory(pair, nginx, make, is_sealed):
@@ -63,3 +70,26 @@ def test_an_answer_of_100_mebibytes_takes_little_memory(pair, nginx, make, is_se
         answer = WithCryptography.decrypt(KEY, answer)
     body = answer["body"]
     assert (body.encode() if make is text_of else base64.b64decode(body)) == content
+
+
+@without_checkers
+def test_what_a_burst_needed_goes_back_to_the_system(fake, fake_agent, raw):
+    """A few seconds after the last command, but for the connections that are kept."""
+    agent = fake_agent(MAX_IN_FLIGHT=200, MAX_IN_FLIGHT_PER_HOST=200)
+    fake.send({"method": "GET", "url": raw.url(text("first"))})
+    idle = memory(agent, "VmRSS")
+    gate = Gate(answer(body=b"x" * 50000))
+    url = raw.url(gate)
+    ids = [fake.give({"method": "POST", "url": url, "body": {"mode": "raw", "raw": "y" * 50000}})
+           for _ in range(200)]
+    raw.wait_for(url, 200)
+    gate.open.set()
+    for command_id in ids:
+        fake.wait_end(command_id)
+    peak = memory(agent, "VmHWM") - idle
+    assert peak > 20 * MIB, "or this test shows nothing"
+    deadline = time.monotonic() + PATIENCE
+    while memory(agent, "VmRSS") - idle > peak / 2:
+        assert time.monotonic() < deadline, f"{peak} at most, {memory(agent, 'VmRSS') - idle} left"
+        time.sleep(0.1)
+    agent.stop()
