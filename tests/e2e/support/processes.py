@@ -1,5 +1,6 @@
 """The programs of the build under test, and other real processes, started and stopped by pid."""
 
+import atexit
 import os
 import pathlib
 import re
@@ -60,12 +61,24 @@ class Run:
         return self.out + self.err
 
 
+_started = []
+
+
+@atexit.register
+def _end_what_failing_tests_left():
+    for popen in _started:
+        if popen.poll() is None:
+            popen.kill()
+            popen.wait()
+
+
 class Process:
     """A running process whose output is read as it comes, so that tests can wait for a line."""
 
     def __init__(self, command, env=None, **options):
         self.popen = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+        _started[:] = [popen for popen in _started if popen.poll() is None] + [self.popen]
         self._lines = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
