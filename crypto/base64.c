@@ -1,5 +1,6 @@
 #include "crypto/base64.h"
 
+#include <endian.h>
 #include <openssl/evp.h>
 #include <stdint.h>
 #include <string.h>
@@ -28,36 +29,44 @@ int base64_encode(struct buf *out, const void *bytes, size_t size)
 	return 0;
 }
 
-#define BAD 0xFF
+/* Four tables, one for each place in a group of four letters: a letter's bits where they stand
+ * in the group's 24, and a mark above them. The sum of four entries is the group's three bytes,
+ * and its MARK_OF_FOUR is set when all four were letters: up to there nothing can carry, because
+ * no two of them have a bit of the 24 in common. Both alphabets; everything else is 0. */
+#define MARK         (UINT32_C(1) << 24)
+#define MARK_OF_FOUR (4 * MARK)
 
-/* The value of each letter, both alphabets; everything else is BAD, which has bits that
- * no value has. */
-struct alphabet {
-	uint8_t values[256];
-};
+#define ALL_LETTERS(at)                                                                     \
+	at('A', 0), at('B', 1), at('C', 2), at('D', 3), at('E', 4), at('F', 5), at('G', 6), \
+	    at('H', 7), at('I', 8), at('J', 9), at('K', 10), at('L', 11), at('M', 12),      \
+	    at('N', 13), at('O', 14), at('P', 15), at('Q', 16), at('R', 17), at('S', 18),   \
+	    at('T', 19), at('U', 20), at('V', 21), at('W', 22), at('X', 23), at('Y', 24),   \
+	    at('Z', 25), at('a', 26), at('b', 27), at('c', 28), at('d', 29), at('e', 30),   \
+	    at('f', 31), at('g', 32), at('h', 33), at('i', 34), at('j', 35), at('k', 36),   \
+	    at('l', 37), at('m', 38), at('n', 39), at('o', 40), at('p', 41), at('q', 42),   \
+	    at('r', 43), at('s', 44), at('t', 45), at('u', 46), at('v', 47), at('w', 48),   \
+	    at('x', 49), at('y', 50), at('z', 51), at('0', 52), at('1', 53), at('2', 54),   \
+	    at('3', 55), at('4', 56), at('5', 57), at('6', 58), at('7', 59), at('8', 60),   \
+	    at('9', 61), at('+', 62), at('-', 62), at('/', 63), at('_', 63)
 
-static struct alphabet make_alphabet(void)
+#define FIRST(letter, value)  [letter] = (MARK | (uint32_t)(value) << 18)
+#define SECOND(letter, value) [letter] = (MARK | (uint32_t)(value) << 12)
+#define THIRD(letter, value)  [letter] = (MARK | (uint32_t)(value) << 6)
+#define FOURTH(letter, value) [letter] = (MARK | (uint32_t)(value))
+
+static const uint32_t places[4][256] = {
+    {ALL_LETTERS(FIRST)}, {ALL_LETTERS(SECOND)}, {ALL_LETTERS(THIRD)}, {ALL_LETTERS(FOURTH)}};
+
+static uint32_t group(const unsigned char *in)
 {
-	struct alphabet alphabet;
-
-	memset(alphabet.values, BAD, sizeof alphabet.values);
-	for (uint8_t i = 0; i < 26; i++) {
-		alphabet.values['A' + i] = i;
-		alphabet.values['a' + i] = (uint8_t)(26 + i);
-	}
-	for (uint8_t i = 0; i < 10; i++)
-		alphabet.values['0' + i] = (uint8_t)(52 + i);
-	alphabet.values['+'] = alphabet.values['-'] = 62;
-	alphabet.values['/'] = alphabet.values['_'] = 63;
-	return alphabet;
+	return places[0][in[0]] + places[1][in[1]] + places[2][in[2]] + places[3][in[3]];
 }
 
 /* Where the first character stands that is no letter. */
-static int letter_error(const uint8_t *values, const unsigned char *text, size_t size,
-			struct error *err)
+static int letter_error(const unsigned char *text, size_t size, struct error *err)
 {
 	for (size_t i = 0; i < size; i++) {
-		if (values[text[i]] == BAD)
+		if (places[0][text[i]] == 0)
 			return error_set(err, ERR_SYNTAX, "not base64 at character %zu", i + 1);
 	}
 	return error_set(err, ERR_SYNTAX, "not base64: its last letters are no whole bytes");
@@ -71,52 +80,65 @@ static size_t without_padding(const unsigned char *text, size_t size)
 	return text[size - 2] == '=' ? size - 2 : size - 1;
 }
 
-/* Two or three letters at the end; their unused bits must be 0. */
-static bool decode_rest(const uint8_t *values, const unsigned char *in, size_t count, uint8_t *to)
+/* Whole groups, *to moved behind their bytes; false when not all were letters. */
+static bool decode_groups(const unsigned char *in, size_t count, uint8_t **to)
 {
-	uint32_t a, b, c;
+	uint32_t marks = MARK_OF_FOUR;
+	uint8_t *at = *to;
+
+	/* Two groups a step: eight bytes are written of which six count, so there must be room
+	 * for two more. */
+	for (; count >= 3; count -= 2, in += 8, at += 6) {
+		uint32_t first = group(in), second = group(in + 4);
+		uint64_t bytes = htobe64((uint64_t)first << 40 | (uint64_t)second << 40 >> 24);
+
+		marks &= first & second;
+		memcpy(at, &bytes, sizeof bytes);
+	}
+	for (; count > 0; count--, in += 4, at += 3) {
+		uint32_t bytes = group(in);
+
+		marks &= bytes;
+		at[0] = (uint8_t)(bytes >> 16);
+		at[1] = (uint8_t)(bytes >> 8);
+		at[2] = (uint8_t)bytes;
+	}
+	*to = at;
+	return marks != 0;
+}
+
+/* Two or three letters at the end, as if zeros followed; their unused bits must be 0. */
+static bool decode_rest(const unsigned char *in, size_t count, uint8_t *to)
+{
+	unsigned char letters[4] = {'A', 'A', 'A', 'A'};
+	uint32_t bytes;
 
 	if (count == 0)
 		return true;
 	if (count == 1)
 		return false;
-	a = values[in[0]];
-	b = values[in[1]];
-	c = count == 3 ? values[in[2]] : 0;
-	if ((a | b | c) & 0xC0)
-		return false;
-	to[0] = (uint8_t)(a << 2 | b >> 4);
-	if (count == 2)
-		return (b & 0x0F) == 0;
-	to[1] = (uint8_t)(b << 4 | c >> 2);
-	return (c & 0x03) == 0;
+	memcpy(letters, in, count);
+	bytes = group(letters);
+	to[0] = (uint8_t)(bytes >> 16);
+	if (count == 3)
+		to[1] = (uint8_t)(bytes >> 8);
+	return (bytes & MARK_OF_FOUR) && (bytes & (count == 2 ? 0xFFFF : 0xFF)) == 0;
 }
 
 int base64_decode(struct buf *out, const char *text, size_t size, struct error *err)
 {
-	const struct alphabet alphabet = make_alphabet();
-	const uint8_t *values = alphabet.values;
 	const unsigned char *in = (const unsigned char *)text;
 	size_t letters = without_padding(in, size);
 	size_t bytes = letters / 4 * 3 + letters % 4 * 3 / 4;
-	uint32_t seen = 0;
 	uint8_t *to;
 
 	if (buf_reserve(out, bytes) < 0)
 		return buf_check(out, "base64", err);
 	to = (uint8_t *)out->data + out->size;
-	for (size_t i = 0; i + 4 <= letters; i += 4, to += 3) {
-		uint32_t a = values[in[i]], b = values[in[i + 1]], c = values[in[i + 2]],
-			 d = values[in[i + 3]];
-
-		seen |= a | b | c | d;
-		to[0] = (uint8_t)(a << 2 | b >> 4);
-		to[1] = (uint8_t)(b << 4 | c >> 2);
-		to[2] = (uint8_t)(c << 6 | d);
-	}
-	if ((seen & 0xC0) || !decode_rest(values, in + letters / 4 * 4, letters % 4, to)) {
+	if (!decode_groups(in, letters / 4, &to) ||
+	    !decode_rest(in + letters / 4 * 4, letters % 4, to)) {
 		buf_truncate(out, out->size); /* the NUL was overwritten */
-		return letter_error(values, in, letters, err);
+		return letter_error(in, letters, err);
 	}
 	out->size += bytes;
 	out->data[out->size] = '\0';

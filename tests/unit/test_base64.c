@@ -1,6 +1,10 @@
 #include "crypto/base64.h"
 
+#include "crypto/random.h"
+
 #include <criterion/criterion.h>
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,6 +145,118 @@ Test(base64, large_texts_are_encoded_in_pieces)
 	free(bytes);
 	buf_release(&text);
 	buf_release(&back);
+}
+
+/* Behind groups that are in order, so that the wrong one is met by every way of reading. */
+enum { GROUPS_MAX = 6 };
+
+static bool is_letter(unsigned char byte)
+{
+	return byte != '\0' && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				      "0123456789+/-_",
+				      byte) != NULL;
+}
+
+Test(base64, every_wrong_byte_is_found_at_every_place_of_a_group)
+{
+	for (size_t size = 1; size <= 4 * GROUPS_MAX + 3; size++) {
+		for (size_t at = 0; at < size; at++) {
+			for (int byte = 0; byte <= 0xFF; byte++) {
+				char text[4 * GROUPS_MAX + 4] = "", wanted[64];
+				struct buf out = BUF_INIT(100);
+				struct error err = {0};
+				bool is_padding = byte == '=' && at == size - 1 && size % 4 == 0;
+				/* A lone 'A' is half a byte; others have no bits to spare. */
+				bool is_whole = size % 4 != 1 && (at != size - 1 || size % 4 == 0);
+
+				memset(text, 'A', size);
+				text[at] = (char)byte;
+				cr_assert_eq(buf_append_str(&out, "kept"), 0);
+				int code = base64_decode(&out, text, size, &err);
+				if (is_padding || (is_letter((unsigned char)byte) && is_whole)) {
+					cr_assert_eq(code, 0, "%zu, %zu, %d", size, at, byte);
+					cr_assert_eq(out.size, 4 + (size - is_padding) * 3 / 4);
+				} else if (!is_letter((unsigned char)byte)) {
+					snprintf(wanted, sizeof wanted,
+						 "not base64 at character %zu", at + 1);
+					cr_assert_eq(code, ERR_SYNTAX, "%zu, %zu, %d", size, at,
+						     byte);
+					cr_assert_str_eq(err.message, wanted);
+				}
+				if (code != 0)
+					cr_assert_eq(out.size, 4);
+				cr_assert_eq(memcmp(out.data, "kept", 4), 0);
+				cr_assert_eq(out.data[out.size], '\0');
+				buf_release(&out);
+			}
+		}
+	}
+}
+
+Test(base64, bits_behind_the_last_byte_must_be_zero)
+{
+	for (size_t groups = 0; groups <= GROUPS_MAX; groups++) {
+		for (unsigned value = 0; value < 64; value++) {
+			static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+						      "abcdefghijklmnopqrstuvwxyz0123456789+/";
+			char text[4 * GROUPS_MAX + 4];
+			struct buf out = BUF_INIT(100);
+
+			memset(text, 'A', sizeof text);
+			text[groups * 4 + 1] = letters[value];
+			cr_assert_eq(base64_decode(&out, text, groups * 4 + 2, NULL),
+				     value % 16 == 0 ? 0 : ERR_SYNTAX, "%zu, %u", groups, value);
+			text[groups * 4 + 1] = 'A';
+			text[groups * 4 + 2] = letters[value];
+			cr_assert_eq(base64_decode(&out, text, groups * 4 + 3, NULL),
+				     value % 4 == 0 ? 0 : ERR_SYNTAX, "%zu, %u", groups, value);
+			buf_release(&out);
+		}
+	}
+}
+
+Test(base64, padding_is_whole_or_left_out)
+{
+	for (size_t size = 0; size <= 3 * GROUPS_MAX; size++) {
+		for (size_t padding = 0; padding <= 5; padding++) {
+			struct buf text = BUF_INIT(100), out = BUF_INIT(100);
+			size_t missing = (3 - size % 3) % 3;
+
+			cr_assert_eq(base64_encode(&text, "abcdefghijklmnopqrstuvwxyz", size), 0);
+			buf_truncate(&text, text.size - missing);
+			for (size_t i = 0; i < padding; i++)
+				buf_append_char(&text, '=');
+			cr_assert_eq(base64_decode(&out, buf_str(&text), text.size, NULL),
+				     padding == missing || padding == 0 ? 0 : ERR_SYNTAX,
+				     "%zu bytes, %zu times =", size, padding);
+			buf_release(&text);
+			buf_release(&out);
+		}
+	}
+}
+
+Test(base64, openssl_has_the_same_result)
+{
+	enum { BYTES_MAX = 5000 };
+	unsigned char bytes[BYTES_MAX], text[BASE64_SIZE(BYTES_MAX) + 1], back[BYTES_MAX + 3];
+
+	random_bytes(bytes, sizeof bytes);
+	for (size_t size = 0; size <= BYTES_MAX; size += size < 100 ? 1 : 97) {
+		/* Room to the byte, so that a sanitizer sees what goes beyond it. */
+		struct buf ours = BUF_INIT(BASE64_SIZE(size)), out = BUF_INIT(size);
+		int count = EVP_EncodeBlock(text, bytes, (int)size);
+
+		cr_assert_eq(base64_encode(&ours, bytes, size), 0);
+		cr_assert_eq(ours.size, (size_t)count);
+		cr_assert_eq(memcmp(ours.data, text, ours.size), 0);
+		cr_assert_eq(base64_decode(&out, (const char *)text, (size_t)count, NULL), 0);
+		cr_assert_eq(out.size, size);
+		/* Its count has the bytes of the padding. */
+		cr_assert_eq((size_t)EVP_DecodeBlock(back, text, count), (size + 2) / 3 * 3);
+		cr_assert_eq(memcmp(out.data, back, size), 0);
+		buf_release(&ours);
+		buf_release(&out);
+	}
 }
 
 Test(base64, what_does_not_fit_is_refused)
