@@ -27,7 +27,8 @@ struct answer_build {
 	struct buf rest;  /* what stands behind the body's text */
 	struct buf plain;
 	struct buf out;
-	struct loop_timer *next;
+	struct loop *loop;
+	struct loop_task next;
 	void (*on_done)(void *context);
 	void *context;
 };
@@ -202,7 +203,7 @@ static void build_free(struct answer_build *build)
 	buf_wipe(&build->rest);
 	buf_wipe(&build->plain);
 	buf_release(&build->out);
-	loop_timer_free(build->next);
+	loop_cancel(build->loop, &build->next);
 	free(build);
 }
 
@@ -227,7 +228,7 @@ static void on_next(void *context)
 	bool is_last = false;
 	int rc = put_piece(build, &is_last, &err);
 	if (rc == 0 && !is_last) {
-		loop_timer_start(build->next, 0);
+		loop_next_turn(build->loop, &build->next);
 		return;
 	}
 	if (rc == 0)
@@ -246,6 +247,8 @@ struct answer_build *answer_from_target(struct answer *answer, struct loop *loop
 	*build = (struct answer_build){.answer = answer,
 				       .body = body,
 				       .seal = seal,
+				       .loop = loop,
+				       .next = {.run = on_next, .context = build},
 				       .is_text = spool_is_utf8(body),
 				       .piece = BUF_INIT(SPOOL_PIECE_BYTES),
 				       .rest = BUF_INIT(PIECE_MAX_BYTES),
@@ -262,8 +265,7 @@ struct answer_build *answer_from_target(struct answer *answer, struct loop *loop
 	begin(build);
 	int rc = put_piece(build, &is_last, &err);
 	if (rc == 0 && !is_last) {
-		build->next = loop_timer_new(loop, on_next, build);
-		loop_timer_start(build->next, 0);
+		loop_next_turn(build->loop, &build->next);
 		return build;
 	}
 	if (rc == 0)

@@ -25,6 +25,8 @@ struct watch {
 
 enum { SIGNALS = 2 };
 
+TAILQ_HEAD(task_list, loop_task);
+
 struct loop {
 	uv_loop_t uv;
 	uv_timer_t curl_timer;
@@ -34,9 +36,11 @@ struct loop {
 	void (*on_signal)(void *context, int signal_number);
 	void *signal_context;
 	CURLM *multi;
-	TAILQ_HEAD(task_list, loop_task) tasks;
+	struct task_list tasks;
 	struct task_list gathering;
 	uint64_t gathering_since_ns;
+	struct task_list pieces; /* one a turn */
+	uv_idle_t no_wait;       /* active while there are pieces */
 };
 
 /* Hands finished transfers to their owners; true when there were any. */
@@ -58,15 +62,29 @@ static bool complete_transfers(struct loop *loop)
 	return any;
 }
 
+static void queue(struct task_list *list, struct loop_task *task)
+{
+	task->is_queued = true;
+	task->list = list;
+	TAILQ_INSERT_TAIL(list, task, link);
+}
+
+static bool run_first(struct task_list *tasks)
+{
+	struct loop_task *task = TAILQ_FIRST(tasks);
+	if (task == NULL)
+		return false;
+	TAILQ_REMOVE(tasks, task, link);
+	task->is_queued = false;
+	task->run(task->context);
+	return true;
+}
+
 static bool run_tasks(struct task_list *tasks)
 {
 	bool any = false;
-	for (struct loop_task *task; (task = TAILQ_FIRST(tasks)) != NULL; any = true) {
-		TAILQ_REMOVE(tasks, task, link);
-		task->is_queued = false;
-		task->is_gathering = false;
-		task->run(task->context);
-	}
+	while (run_first(tasks))
+		any = true;
 	return any;
 }
 
@@ -99,9 +117,18 @@ static void on_before_wait(uv_prepare_t *handle)
 	end_turn(handle->loop->data);
 }
 
+/* While this is active libuv does not wait; what is to be done is done below. */
+static void on_no_wait(uv_idle_t *handle)
+{
+	(void)handle;
+}
+
 static void on_after_wait(uv_check_t *handle)
 {
-	end_turn(handle->loop->data);
+	struct loop *loop = handle->loop->data;
+	end_turn(loop);
+	if (!run_first(&loop->pieces))
+		uv_idle_stop(&loop->no_wait);
 }
 
 static void on_curl_timer(uv_timer_t *handle)
@@ -196,6 +223,7 @@ struct loop *loop_new(struct error *err)
 	struct loop *loop = mem_new(struct loop);
 	TAILQ_INIT(&loop->tasks);
 	TAILQ_INIT(&loop->gathering);
+	TAILQ_INIT(&loop->pieces);
 	int rc = uv_loop_init(&loop->uv);
 	if (rc != 0) {
 		error_set(err, ERR_SYSTEM, "cannot start the event loop: %s", uv_strerror(rc));
@@ -208,6 +236,7 @@ struct loop *loop_new(struct error *err)
 	uv_prepare_start(&loop->before_wait, on_before_wait);
 	uv_check_init(&loop->uv, &loop->after_wait);
 	uv_check_start(&loop->after_wait, on_after_wait);
+	uv_idle_init(&loop->uv, &loop->no_wait);
 	for (int i = 0; i < SIGNALS; i++)
 		uv_signal_init(&loop->uv, &loop->signals[i]);
 
@@ -236,7 +265,8 @@ void loop_free(struct loop *loop)
 {
 	if (loop == NULL)
 		return;
-	assert(TAILQ_EMPTY(&loop->tasks) && TAILQ_EMPTY(&loop->gathering));
+	assert(TAILQ_EMPTY(&loop->tasks) && TAILQ_EMPTY(&loop->gathering) &&
+	       TAILQ_EMPTY(&loop->pieces));
 	/* curl first: closing its connections takes its sockets out of libuv. */
 	if (loop->multi != NULL)
 		curl_multi_cleanup(loop->multi);
@@ -307,22 +337,17 @@ void loop_timer_free(struct loop_timer *timer)
 
 void loop_defer(struct loop *loop, struct loop_task *task)
 {
-	if (task->is_queued)
-		return;
-	task->is_queued = true;
-	TAILQ_INSERT_TAIL(&loop->tasks, task, link);
+	if (!task->is_queued)
+		queue(&loop->tasks, task);
 }
 
 void loop_cancel(struct loop *loop, struct loop_task *task)
 {
+	(void)loop; /* the task knows where it stands */
 	if (!task->is_queued)
 		return;
-	if (task->is_gathering)
-		TAILQ_REMOVE(&loop->gathering, task, link);
-	else
-		TAILQ_REMOVE(&loop->tasks, task, link);
+	TAILQ_REMOVE(task->list, task, link);
 	task->is_queued = false;
-	task->is_gathering = false;
 }
 
 void loop_defer_gathering(struct loop *loop, struct loop_task *task)
@@ -331,9 +356,15 @@ void loop_defer_gathering(struct loop *loop, struct loop_task *task)
 		return;
 	if (TAILQ_EMPTY(&loop->gathering))
 		loop->gathering_since_ns = uv_hrtime();
-	task->is_queued = true;
-	task->is_gathering = true;
-	TAILQ_INSERT_TAIL(&loop->gathering, task, link);
+	queue(&loop->gathering, task);
+}
+
+void loop_next_turn(struct loop *loop, struct loop_task *task)
+{
+	if (task->is_queued)
+		return;
+	queue(&loop->pieces, task);
+	uv_idle_start(&loop->no_wait, on_no_wait);
 }
 
 static const int STOP_SIGNALS[SIGNALS] = {SIGTERM, SIGINT};

@@ -41,7 +41,7 @@ struct loop_task {
 	void (*run)(void *context);
 	void *context;
 	bool is_queued;
-	bool is_gathering;
+	struct task_list *list; /* that it stands in while it is queued */
 	TAILQ_ENTRY(loop_task) link;
 };
 void loop_defer(struct loop *loop, struct loop_task *task);
@@ -51,6 +51,9 @@ void loop_cancel(struct loop *loop, struct loop_task *task);
  * LOOP_GATHER_MS at most. When nothing else is going on it runs at the end of this turn. */
 enum { LOOP_GATHER_MS = 2 };
 void loop_defer_gathering(struct loop *loop, struct loop_task *task);
+/* For long work that is done in pieces: runs once, after the next turn's events. Of all tasks that
+ * wait for this one runs a turn, in their order, so a turn is as long as the longest piece. */
+void loop_next_turn(struct loop *loop, struct loop_task *task);
 
 /* A SIGTERM or SIGINT that comes before loop_on_stop_signal waits for it. */
 void loop_block_stop_signals(void);

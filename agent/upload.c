@@ -28,7 +28,7 @@ struct upload {
 	struct spool packed;
 	struct buf piece;
 	z_stream deflate;
-	struct loop_timer *next;
+	struct loop_task next;
 };
 
 static void upload_free(struct upload *upload)
@@ -38,7 +38,7 @@ static void upload_free(struct upload *upload)
 		deflateEnd(&upload->deflate);
 	spool_release(&upload->packed);
 	buf_release(&upload->piece);
-	loop_timer_free(upload->next);
+	loop_cancel(upload->loop, &upload->next);
 	free(upload);
 }
 
@@ -112,7 +112,7 @@ static void on_pack(void *context)
 	} else if (is_last) {
 		send_content(upload, &upload->packed);
 	} else {
-		loop_timer_start(upload->next, 0);
+		loop_next_turn(upload->loop, &upload->next);
 	}
 }
 
@@ -125,8 +125,8 @@ static void start_packing(struct upload *upload)
 	upload->piece = BUF_INIT(SPOOL_PIECE_BYTES);
 	spool_init(&upload->packed, SPOOL_SCRATCH, upload->request.scratch_folder, SIZE_MAX / 2);
 	spool_rewind(upload->request.content);
-	upload->next = loop_timer_new(upload->loop, on_pack, upload);
-	loop_timer_start(upload->next, 0);
+	upload->next = (struct loop_task){.run = on_pack, .context = upload};
+	loop_next_turn(upload->loop, &upload->next);
 }
 
 struct upload *upload_start(struct loop *loop, struct http_client *client,
