@@ -20,7 +20,7 @@ struct service_call {
 	char *what; /* "POST https://host/path" */
 	struct buf body;
 	bool wipes_answer;
-	const struct buf *answer; /* within the callback */
+	struct json_elements *elements; /* NULL: not asked for */
 	service_on_answer *on_answer;
 	void *context;
 };
@@ -142,13 +142,12 @@ static void on_response(void *context, struct http_response *response)
 	struct json_object *answer = NULL;
 	struct error err;
 	transport_outcome_from_response(&outcome, response, call->what);
-	if (outcome.is_ok &&
-	    json_parse_object(buf_str(response->body), response->body->size, &answer, &err) != 0) {
+	if (outcome.is_ok && json_parse_elements(buf_str(response->body), response->body->size,
+						 call->elements, &answer, &err) != 0) {
 		outcome.is_ok = false;
 		snprintf(outcome.reason, sizeof outcome.reason,
 			 "%s: the answer is not what the API says: %s", call->what, err.message);
 	}
-	call->answer = response->body;
 	call->on_answer(call->context, answer, &outcome);
 	json_object_put(answer);
 	if (call->wipes_answer)
@@ -243,6 +242,11 @@ void service_call_cancel(struct service_call *call)
 	service_call_free(call);
 }
 
+void service_call_note(struct service_call *call, struct json_elements *elements)
+{
+	call->elements = elements;
+}
+
 void service_call_wipe_answer(struct service_call *call)
 {
 	call->wipes_answer = true;
@@ -274,9 +278,4 @@ const struct url *service_api_address(const struct service_api *api)
 	bool is_tls = strcmp(api->url.scheme, "https") == 0;
 	const char *proxy = is_tls ? api->profile.https_proxy : api->profile.http_proxy;
 	return proxy == NULL ? &api->url : NULL;
-}
-
-struct json_span service_call_text(const struct service_call *call)
-{
-	return (struct json_span){buf_str(call->answer), call->answer->size};
 }

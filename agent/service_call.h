@@ -41,8 +41,9 @@ struct service_call *service_call_start_text(struct service_api *api, const char
 					     int64_t timeout_ms, size_t max_answer_bytes,
 					     service_on_answer *on_answer, void *context);
 void service_call_cancel(struct service_call *call);
-/* The text behind the answer; within its callback. */
-struct json_span service_call_text(const struct service_call *call);
+/* As the answer is parsed, notes where the elements stand in its text, which is there within the
+ * callback. elements must live until then. */
+void service_call_note(struct service_call *call, struct json_elements *elements);
 /* The answer holds secrets: its text is wiped after it was read. */
 void service_call_wipe_answer(struct service_call *call);
 

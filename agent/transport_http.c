@@ -40,6 +40,8 @@ struct transport_http {
 	const struct settings *settings;
 	struct transport_events events;
 	struct service_call *receive;
+	struct json_elements received; /* the texts of its commands */
+	struct json_span spans[LIMIT_RECEIVE_COMMANDS];
 	LIST_HEAD(, http_call) calls;
 };
 
@@ -62,17 +64,13 @@ static void deliver(struct transport_http *self, struct json_object *command, st
 }
 
 /* The commands of a receive, each with its own text, so that nobody has to write it anew. */
-static void deliver_all(struct transport_http *self, struct json_object *commands,
-			struct json_span text)
+static void deliver_all(struct transport_http *self, struct json_object *commands)
 {
-	struct json_span spans[LIMIT_RECEIVE_COMMANDS];
 	size_t count = json_object_array_length(commands);
-	bool has_spans = json_element_spans(text.text, text.size, "commands", spans,
-					    LIMIT_RECEIVE_COMMANDS) == count &&
-			 count <= LIMIT_RECEIVE_COMMANDS;
+	bool has_spans = self->received.count == count && count <= LIMIT_RECEIVE_COMMANDS;
 	for (size_t i = 0; i < count; i++)
 		deliver(self, json_object_array_get_idx(commands, i),
-			has_spans ? spans[i] : (struct json_span){0});
+			has_spans ? self->spans[i] : (struct json_span){0});
 }
 
 static void on_receive_answer(void *context, struct json_object *answer,
@@ -80,7 +78,6 @@ static void on_receive_answer(void *context, struct json_object *answer,
 {
 	struct transport_http *self = context;
 	struct transport_outcome result = *outcome;
-	struct service_call *call = self->receive;
 	self->receive = NULL;
 	struct json_object *commands = json_member(answer, "commands");
 	if (result.is_ok && !json_object_is_type(commands, json_type_array)) {
@@ -90,7 +87,7 @@ static void on_receive_answer(void *context, struct json_object *answer,
 	}
 	if (result.is_ok) {
 		self->events.on_reached(self->events.context);
-		deliver_all(self, commands, service_call_text(call));
+		deliver_all(self, commands);
 	}
 	self->events.on_received(self->events.context, &result);
 }
@@ -109,6 +106,9 @@ static void transport_http_receive(struct transport *transport, size_t max)
 	self->receive = service_call_start(&self->api, "POST", path, NULL, body,
 					   self->settings->poll_wait_seconds * 1000 + SLACK_MS,
 					   LIMIT_RECEIVE_BYTES, on_receive_answer, self);
+	self->received = (struct json_elements){
+	    .key = "commands", .spans = self->spans, .max = LIMIT_RECEIVE_COMMANDS};
+	service_call_note(self->receive, &self->received);
 }
 
 static void transport_http_receive_cancel(struct transport *transport)

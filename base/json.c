@@ -12,10 +12,11 @@
 
 int json_check(const char *text, size_t size, struct error *err)
 {
-	return json_scan(text, size, NULL, err);
+	return json_scan(text, size, NULL, NULL, err);
 }
 
-int json_parse(const char *text, size_t size, struct json_object **out, struct error *err)
+static int parse(const char *text, size_t size, struct json_elements *elements,
+		 struct json_object **out, struct error *err)
 {
 	struct json_build build;
 	int code;
@@ -23,7 +24,7 @@ int json_parse(const char *text, size_t size, struct json_object **out, struct e
 	if (size > INT_MAX) /* json-c counts in int */
 		return error_set(err, ERR_LIMIT, "JSON: larger than %d bytes", INT_MAX);
 	json_build_init(&build);
-	code = json_scan(text, size, &build, err);
+	code = json_scan(text, size, &build, elements, err);
 	if (code == 0 && build.failed != 0)
 		code = error_set(err, ERR_MEMORY, "JSON: out of memory");
 	if (code == 0)
@@ -34,10 +35,21 @@ int json_parse(const char *text, size_t size, struct json_object **out, struct e
 	return code;
 }
 
+int json_parse(const char *text, size_t size, struct json_object **out, struct error *err)
+{
+	return parse(text, size, NULL, out, err);
+}
+
 int json_parse_object(const char *text, size_t size, struct json_object **out, struct error *err)
 {
+	return json_parse_elements(text, size, NULL, out, err);
+}
+
+int json_parse_elements(const char *text, size_t size, struct json_elements *elements,
+			struct json_object **out, struct error *err)
+{
 	struct json_object *value = NULL;
-	int code = json_parse(text, size, &value, err);
+	int code = parse(text, size, elements, &value, err);
 
 	if (code < 0)
 		return code;

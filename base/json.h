@@ -32,15 +32,21 @@ NODISCARD int json_parse(const char *text, size_t size, struct json_object **out
 NODISCARD int json_parse_object(const char *text, size_t size, struct json_object **out,
 				struct error *err);
 
-/* The texts of the elements of the array that is member key of the object that text is: in
- * order, where they stand in text, which json_check has passed. Returns how many there are;
- * only max of them are written to spans. 0 as well where there is no such array. */
+/* The same as json_parse_object, and notes on the way where in text the elements of the array
+ * stand that is member key of the object: count of them, of which only max are written to
+ * spans. count is 0 where there is no such array, or where key is written with escapes. */
 struct json_span {
 	const char *text;
 	size_t size;
 };
-size_t json_element_spans(const char *text, size_t size, const char *key, struct json_span *spans,
-			  size_t max);
+struct json_elements {
+	const char *key;
+	struct json_span *spans;
+	size_t max;
+	size_t count;
+};
+NODISCARD int json_parse_elements(const char *text, size_t size, struct json_elements *elements,
+				  struct json_object **out, struct error *err);
 
 /* The member, or NULL when object is no object, has none of that name or it is null.
  * Borrowed from object. */

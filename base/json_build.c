@@ -1,6 +1,9 @@
 #include "base/json_build.h"
 
+#include "base/json_swar.h"
+
 #include <errno.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,12 +99,14 @@ static char *put_utf8(char *out, uint32_t point)
 /* What the escape at *at stands for; *at is behind it then. */
 static char *put_unescaped(char *out, const char **at)
 {
-	static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
+	static const char values[UCHAR_MAX + 1] = {
+	    ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+	    ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t',
+	};
 	const char *escape = *at;
 	if (escape[1] != 'u') {
-		const char *name = strchr(names, escape[1]);
 		*at += 2;
-		*out++ = name != NULL ? values[name - names] : escape[1];
+		*out++ = values[(unsigned char)escape[1]];
 		return out;
 	}
 	uint32_t unit = read_unit(escape + 2);
@@ -113,6 +118,27 @@ static char *put_unescaped(char *out, const char **at)
 	return put_utf8(out, unit);
 }
 
+/* Copies up to the next escape or the end, eight bytes a step (json_swar.h). What is written
+ * beyond the escape is overwritten by what it stands for: out has as much room as is left of
+ * the text. */
+static char *copy_plain(char *out, const char **text, const char *end)
+{
+	const char *at = *text;
+	for (; end - at >= 8; at += 8, out += 8) {
+		uint64_t word = json_swar_load(at);
+		uint64_t escapes = json_swar_find(word, '\\');
+		memcpy(out, at, sizeof word);
+		if (escapes != 0) {
+			*text = at + json_swar_first(escapes);
+			return out + json_swar_first(escapes);
+		}
+	}
+	while (at < end && *at != '\\')
+		*out++ = *at++;
+	*text = at;
+	return out;
+}
+
 /* The scanner has seen that all escapes are whole. None stands for more bytes than it has. */
 static void unescape(struct buf *out, const char *text, size_t size)
 {
@@ -120,12 +146,10 @@ static void unescape(struct buf *out, const char *text, size_t size)
 	buf_reset(out);
 	if (buf_reserve(out, size) < 0)
 		return;
-	char *at = out->data;
+	char *at = copy_plain(out->data, &text, end);
 	while (text < end) {
-		if (*text == '\\')
-			at = put_unescaped(at, &text);
-		else
-			*at++ = *text++;
+		at = put_unescaped(at, &text);
+		at = copy_plain(at, &text, end);
 	}
 	*at = '\0';
 	out->size = (size_t)(at - out->data);

@@ -1,8 +1,8 @@
 #include "base/json_scan.h"
 
 #include "base/json_build.h"
+#include "base/json_swar.h"
 
-#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -12,11 +12,14 @@
 struct scan {
 	const char *at;
 	const char *end;
-	const char *what;         /* what is wrong at `at` */
-	uint64_t is_object;       /* bit n: level n is an object */
-	int depth;                /* levels open */
-	bool has_escapes;         /* in the last string */
-	struct json_build *build; /* NULL: only checked */
+	const char *what;               /* what is wrong at `at` */
+	uint64_t is_object;             /* bit n: level n is an object */
+	int depth;                      /* levels open */
+	bool has_escapes;               /* in the last string */
+	struct json_build *build;       /* NULL: only checked */
+	struct json_elements *elements; /* NULL: not asked for */
+	bool is_wanted;                 /* the value on the first level is elements->key's */
+	const char *element; /* where the element begins that is being read; NULL: none */
 };
 
 _Static_assert(JSON_DEPTH_MAX <= 64, "is_object has one bit a level");
@@ -50,18 +53,17 @@ static bool at_char(const struct scan *scan, char c)
  * marked itself; so the lowest mark is always right. */
 static void skip_plain(struct scan *scan)
 {
-	const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+	const uint64_t ones = JSON_SWAR_ONES;
 
 	while (scan->end - scan->at >= 8) {
-		uint64_t word, quotes, slashes, special;
+		uint64_t word = json_swar_load(scan->at);
+		uint64_t quotes = word ^ (ones * '"'), slashes = word ^ (ones * '\\');
+		uint64_t special =
+		    (word | (word - ones * 0x20) | (quotes - ones) | (slashes - ones)) &
+		    JSON_SWAR_TOPS;
 
-		memcpy(&word, scan->at, sizeof word);
-		word = le64toh(word);
-		quotes = word ^ (ones * '"');
-		slashes = word ^ (ones * '\\');
-		special = (word | (word - ones * 0x20) | (quotes - ones) | (slashes - ones)) & tops;
 		if (special) {
-			scan->at += __builtin_ctzll(special) / 8;
+			scan->at += json_swar_first(special);
 			return;
 		}
 		scan->at += 8;
@@ -171,12 +173,22 @@ static int scan_escape(struct scan *scan)
 {
 	char c = scan->end - scan->at >= 2 ? scan->at[1] : '\0';
 
-	if (c == 'u')
+	switch (c) {
+	case '"':
+	case '\\':
+	case '/':
+	case 'b':
+	case 'f':
+	case 'n':
+	case 'r':
+	case 't':
+		scan->at += 2;
+		return 0;
+	case 'u':
 		return scan_unicode_escape(scan);
-	if (c == '\0' || !strchr("\"\\/bfnrt", c))
+	default:
 		return fail(scan, "no such escape in JSON");
-	scan->at += 2;
-	return 0;
+	}
 }
 
 /* From the opening quote to behind the closing one. */
@@ -287,17 +299,51 @@ static int open_level(struct scan *scan, bool is_object)
 	return 0;
 }
 
+static bool inside_object(const struct scan *scan)
+{
+	return scan->depth > 0 && (scan->is_object >> (scan->depth - 1) & 1) != 0;
+}
+
+/* Of a repeated key the last one counts; one with escapes may be the wanted one. */
+static void note_key(struct scan *scan, const char *key, size_t size)
+{
+	struct json_elements *elements = scan->elements;
+
+	if (!elements || scan->depth != 1)
+		return;
+	scan->is_wanted = !scan->has_escapes && size == strlen(elements->key) &&
+			  memcmp(key, elements->key, size) == 0;
+	if (scan->is_wanted || scan->has_escapes)
+		elements->count = 0;
+}
+
+static void note_begin(struct scan *scan)
+{
+	if (scan->is_wanted && scan->depth == 2 && !inside_object(scan))
+		scan->element = scan->at;
+}
+
+/* Behind a value: was it an element? */
+static void note_end(struct scan *scan)
+{
+	struct json_elements *elements = scan->elements;
+
+	if (!scan->element || scan->depth != 2)
+		return;
+	if (elements->count < elements->max)
+		elements->spans[elements->count] =
+		    (struct json_span){scan->element, (size_t)(scan->at - scan->element)};
+	elements->count++;
+	scan->element = NULL;
+}
+
 static void close_level(struct scan *scan)
 {
 	scan->at++;
 	scan->depth--;
 	if (scan->build)
 		json_build_close(scan->build);
-}
-
-static bool inside_object(const struct scan *scan)
-{
-	return scan->depth > 0 && (scan->is_object >> (scan->depth - 1) & 1) != 0;
+	note_end(scan);
 }
 
 /* A key and its colon. */
@@ -312,6 +358,7 @@ static int scan_key(struct scan *scan)
 		return fail(scan, "a key in quotes is missing");
 	if ((code = scan_string(scan)) < 0)
 		return code;
+	note_key(scan, begin, (size_t)(scan->at - 1 - begin));
 	if (scan->build)
 		json_build_key(scan->build, begin, (size_t)(scan->at - 1 - begin),
 			       scan->has_escapes);
@@ -374,8 +421,12 @@ static int scan_value(struct scan *scan, bool *opened)
 	int code;
 
 	*opened = false;
-	if (!is_object && !at_char(scan, '['))
-		return scan_scalar(scan);
+	note_begin(scan);
+	if (!is_object && !at_char(scan, '[')) {
+		code = scan_scalar(scan);
+		note_end(scan);
+		return code;
+	}
 	if ((code = open_level(scan, is_object)) < 0)
 		return code;
 	skip_space(scan);
@@ -445,10 +496,14 @@ static int report(const struct scan *scan, const char *text, int code, struct er
 	return error_set(err, code, "line %zu, column %zu: %s", line, column, scan->what);
 }
 
-int json_scan(const char *text, size_t size, struct json_build *build, struct error *err)
+int json_scan(const char *text, size_t size, struct json_build *build,
+	      struct json_elements *elements, struct error *err)
 {
-	struct scan scan = {.build = build};
+	struct scan scan = {.build = build, .elements = elements};
 	int code;
+
+	if (elements)
+		elements->count = 0;
 
 	text = size ? text : ""; /* NULL must not meet arithmetic */
 	scan.at = text;

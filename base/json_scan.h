@@ -8,8 +8,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Hands every part to build (may be NULL) as it goes; on failure that holds what came before. */
+/* Hands every part to build (may be NULL) as it goes; on failure that holds what came before.
+ * elements may be NULL. */
 struct json_build;
-NODISCARD int json_scan(const char *text, size_t size, struct json_build *build, struct error *err);
+struct json_elements;
+NODISCARD int json_scan(const char *text, size_t size, struct json_build *build,
+			struct json_elements *elements, struct error *err);
 
 #endif

@@ -48,9 +48,10 @@ char *mem_strndup(const char *text, size_t length)
 
 	if (length == SIZE_MAX)
 		no_memory();
-	copy = mem_calloc(length + 1, 1);
+	copy = mem_realloc_array(NULL, length + 1, 1); /* not cleared: it may be large */
 	if (length)
 		memcpy(copy, text, length);
+	copy[length] = '\0';
 	return copy;
 }
 

@@ -440,9 +440,14 @@ Test(json, text_is_escaped_beyond_ascii)
 static void assert_spans(const char *text, size_t count, const char *const *expected)
 {
 	struct json_span spans[4];
-	size_t got = json_element_spans(text, strlen(text), "list", spans, 4);
-	cr_assert_eq(json_check(text, strlen(text), NULL), 0);
-	cr_assert_eq(got, count, "%s: %zu", text, got);
+	struct json_elements elements = {.key = "list", .spans = spans, .max = 4, .count = 99};
+	struct json_object *object;
+	bool is_object = strchr(text, '{') != NULL;
+	cr_assert_eq(json_parse_elements(text, strlen(text), &elements, &object, NULL),
+		     is_object ? 0 : ERR_INVALID);
+	cr_assert_eq(elements.count, count, "%s: %zu", text, elements.count);
+	if (is_object)
+		json_object_put(object);
 	for (size_t i = 0; i < count && i < 4; i++) {
 		cr_assert_eq(spans[i].size, strlen(expected[i]), "%s, element %zu", text, i);
 		cr_assert_arr_eq(spans[i].text, expected[i], spans[i].size);
@@ -465,6 +470,12 @@ Test(json, elements_are_found_where_they_stand)
 	      "[[ ],{}]");
 	SPANS("{\"list\":[1],\"list\":[2,3]}", "2", "3");
 	SPANS("{\"list\":[1,2,3,4,5]}", "1", "2", "3", "4", "5");
+	SPANS("{\"list\":[{\"list\":[1,[2]]},[],{} ,null,0]}", "{\"list\":[1,[2]]}", "[]", "{}",
+	      "null", "0");
+	SPANS("{\"l\\u0069st\":[1],\"list\":[2]}", "2");
+	assert_spans("{\"list\":[1],\"l\\u0069st\":[2]}", 0, NULL);
+	assert_spans("{\"list\":[1],\"list\":{\"a\":2}}", 0, NULL);
+	assert_spans("{\"a\":[{\"list\":[1]},2]}", 0, NULL);
 	assert_spans("{\"list\":[]}", 0, NULL);
 	assert_spans("{\"list\":[ ]}", 0, NULL);
 	assert_spans("{\"list\":{\"a\":[1]}}", 0, NULL);
