@@ -89,6 +89,11 @@ void http_client_free(struct http_client *client)
 	free(client);
 }
 
+struct loop *http_client_loop(const struct http_client *client)
+{
+	return client->loop;
+}
+
 void http_headers_add(struct http_headers *headers, const char *name, const char *value)
 {
 	assert(str_is_token(name, strlen(name)));

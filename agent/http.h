@@ -32,6 +32,7 @@ struct http_client;
 struct http_client *http_client_new(struct loop *loop, const char *ca_file, size_t max_connections,
 				    struct error *err);
 void http_client_free(struct http_client *client);
+struct loop *http_client_loop(const struct http_client *client);
 
 /* Headers in order; names are tokens and values hold no CR, LF or NUL (the caller has
  * checked: http.c asserts it). */

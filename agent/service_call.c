@@ -14,8 +14,16 @@
 #define NO_REQUEST_ID "00000000-0000-0000-0000-000000000000"
 _Static_assert(sizeof NO_REQUEST_ID == UUID_TEXT_SIZE, "an id replaces it in place");
 
+/* A larger answer is parsed over several turns, so much in each. */
+enum { PARSE_BYTES = 256 * 1024 };
+
 struct service_call {
-	struct http_exchange *exchange;
+	struct loop *loop;
+	struct http_exchange *exchange; /* NULL: it has ended, and the answer is being parsed */
+	struct buf text;                /* of the answer */
+	struct transport_outcome outcome;
+	struct json_parser *parser;
+	struct loop_task parse;
 	char *url;
 	char *what; /* "POST https://host/path" */
 	struct buf body;
@@ -129,30 +137,58 @@ void transport_outcome_from_response(struct transport_outcome *outcome,
 
 static void service_call_free(struct service_call *call)
 {
+	json_parser_free(call->parser);
+	loop_cancel(call->loop, &call->parse);
+	if (call->wipes_answer)
+		buf_wipe(&call->text);
+	buf_release(&call->text);
 	free(call->url);
 	free(call->what);
 	buf_release(&call->body);
 	free(call);
 }
 
+static void finish(struct service_call *call, struct json_object *answer)
+{
+	call->on_answer(call->context, answer, &call->outcome);
+	json_object_put(answer);
+	service_call_free(call);
+}
+
+static void parse(void *context)
+{
+	struct service_call *call = context;
+	struct transport_outcome *outcome = &call->outcome;
+	struct json_object *answer = NULL;
+	struct error err;
+	int rc = json_parser_step(call->parser, PARSE_BYTES, &answer, &err);
+	if (rc == JSON_MORE) {
+		loop_next_turn(call->loop, &call->parse);
+		return;
+	}
+	if (rc == 0 && (rc = json_require_object(answer, &err)) != 0)
+		answer = NULL;
+	if (rc != 0) {
+		outcome->is_ok = false;
+		snprintf(outcome->reason, sizeof outcome->reason,
+			 "%s: the answer is not what the API says: %s", call->what, err.message);
+	}
+	finish(call, answer);
+}
+
 static void on_response(void *context, struct http_response *response)
 {
 	struct service_call *call = context;
-	struct transport_outcome outcome;
-	struct json_object *answer = NULL;
-	struct error err;
-	transport_outcome_from_response(&outcome, response, call->what);
-	if (outcome.is_ok && json_parse_elements(buf_str(response->body), response->body->size,
-						 call->elements, &answer, &err) != 0) {
-		outcome.is_ok = false;
-		snprintf(outcome.reason, sizeof outcome.reason,
-			 "%s: the answer is not what the API says: %s", call->what, err.message);
+	call->exchange = NULL;
+	transport_outcome_from_response(&call->outcome, response, call->what);
+	call->text = *response->body;
+	*response->body = BUF_INIT(0);
+	if (!call->outcome.is_ok) {
+		finish(call, NULL);
+		return;
 	}
-	call->on_answer(call->context, answer, &outcome);
-	json_object_put(answer);
-	if (call->wipes_answer)
-		buf_wipe(response->body);
-	service_call_free(call);
+	call->parser = json_parser_new(buf_str(&call->text), call->text.size, call->elements);
+	parse(call);
 }
 
 /* The headers are shared by all calls; http_start makes a copy at once. */
@@ -188,6 +224,8 @@ static struct service_call *start(struct service_api *api, const char *method,
 				  service_on_answer *on_answer, void *context)
 {
 	struct service_call *call = mem_new(struct service_call);
+	call->loop = http_client_loop(api->client);
+	call->parse = (struct loop_task){.run = parse, .context = call};
 	call->on_answer = on_answer;
 	call->context = context;
 	call->url = url_build(&api->url, segments, parameters);

@@ -12,26 +12,74 @@
 
 int json_check(const char *text, size_t size, struct error *err)
 {
-	return json_scan(text, size, NULL, NULL, err);
+	struct json_scan scan;
+
+	json_scan_begin(&scan, text, size, NULL, NULL);
+	return json_scan_step(&scan, SIZE_MAX, err);
+}
+
+struct json_parser {
+	struct json_scan scan;
+	struct json_build build;
+};
+
+static void begin(struct json_parser *parser, const char *text, size_t size,
+		  struct json_elements *elements)
+{
+	json_build_init(&parser->build);
+	json_scan_begin(&parser->scan, text, size, &parser->build, elements);
+}
+
+static void release(struct json_parser *parser)
+{
+	json_object_put(parser->build.root);
+	json_build_release(&parser->build);
+}
+
+struct json_parser *json_parser_new(const char *text, size_t size, struct json_elements *elements)
+{
+	struct json_parser *parser = mem_new(struct json_parser);
+
+	begin(parser, text, size, elements);
+	return parser;
+}
+
+void json_parser_free(struct json_parser *parser)
+{
+	if (!parser)
+		return;
+	release(parser);
+	free(parser);
+}
+
+int json_parser_step(struct json_parser *parser, size_t bytes, struct json_object **out,
+		     struct error *err)
+{
+	int code;
+
+	if (parser->scan.end - parser->scan.text > INT_MAX) /* json-c counts in int */
+		return error_set(err, ERR_LIMIT, "JSON: larger than %d bytes", INT_MAX);
+	code = json_scan_step(&parser->scan, bytes, err);
+	if (code < 0)
+		return code;
+	if (parser->build.failed != 0)
+		return error_set(err, ERR_MEMORY, "JSON: out of memory");
+	if (code == 0) {
+		*out = parser->build.root;
+		parser->build.root = NULL;
+	}
+	return code;
 }
 
 static int parse(const char *text, size_t size, struct json_elements *elements,
 		 struct json_object **out, struct error *err)
 {
-	struct json_build build;
+	struct json_parser parser;
 	int code;
 
-	if (size > INT_MAX) /* json-c counts in int */
-		return error_set(err, ERR_LIMIT, "JSON: larger than %d bytes", INT_MAX);
-	json_build_init(&build);
-	code = json_scan(text, size, &build, elements, err);
-	if (code == 0 && build.failed != 0)
-		code = error_set(err, ERR_MEMORY, "JSON: out of memory");
-	if (code == 0)
-		*out = build.root;
-	else
-		json_object_put(build.root);
-	json_build_release(&build);
+	begin(&parser, text, size, elements);
+	code = json_parser_step(&parser, SIZE_MAX, out, err);
+	release(&parser);
 	return code;
 }
 
@@ -40,9 +88,15 @@ int json_parse(const char *text, size_t size, struct json_object **out, struct e
 	return parse(text, size, NULL, out, err);
 }
 
-int json_parse_object(const char *text, size_t size, struct json_object **out, struct error *err)
+int json_require_object(struct json_object *value, struct error *err)
 {
-	return json_parse_elements(text, size, NULL, out, err);
+	int code;
+
+	if (json_object_is_type(value, json_type_object))
+		return 0;
+	code = error_set(err, ERR_INVALID, "must be a JSON object, is %s", json_type_name(value));
+	json_object_put(value);
+	return code;
 }
 
 int json_parse_elements(const char *text, size_t size, struct json_elements *elements,
@@ -51,16 +105,14 @@ int json_parse_elements(const char *text, size_t size, struct json_elements *ele
 	struct json_object *value = NULL;
 	int code = parse(text, size, elements, &value, err);
 
-	if (code < 0)
-		return code;
-	if (!json_object_is_type(value, json_type_object)) {
-		code = error_set(err, ERR_INVALID, "must be a JSON object, is %s",
-				 json_type_name(value));
-		json_object_put(value);
-		return code;
-	}
-	*out = value;
-	return 0;
+	if (code == 0 && (code = json_require_object(value, err)) == 0)
+		*out = value;
+	return code;
+}
+
+int json_parse_object(const char *text, size_t size, struct json_object **out, struct error *err)
+{
+	return json_parse_elements(text, size, NULL, out, err);
 }
 
 struct json_object *json_member(struct json_object *object, const char *key)

@@ -48,6 +48,19 @@ struct json_elements {
 NODISCARD int json_parse_elements(const char *text, size_t size, struct json_elements *elements,
 				  struct json_object **out, struct error *err);
 
+/* json_parse in steps, for texts so large that others would wait for it. text is borrowed. A step
+ * reads about that many bytes: JSON_MORE when there is more, 0 with the value in *out, or the
+ * error, and then no other step may follow. elements may be NULL. */
+enum { JSON_MORE = 1 };
+struct json_parser;
+struct json_parser *json_parser_new(const char *text, size_t size, struct json_elements *elements);
+NODISCARD int json_parser_step(struct json_parser *parser, size_t bytes, struct json_object **out,
+			       struct error *err);
+void json_parser_free(struct json_parser *parser);
+
+/* Anything but an object: value is put, and ERR_INVALID. */
+NODISCARD int json_require_object(struct json_object *value, struct error *err);
+
 /* The member, or NULL when object is no object, has none of that name or it is null.
  * Borrowed from object. */
 struct json_object *json_member(struct json_object *object, const char *key);

@@ -1,6 +1,7 @@
 #include "base/json_build.h"
 
 #include "base/json_swar.h"
+#include "base/secret.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -17,7 +18,10 @@ void json_build_init(struct json_build *build)
 void json_build_release(struct json_build *build)
 {
 	buf_wipe(&build->key);
-	buf_wipe(&build->scratch);
+	/* Not all that it has room for: that may be twice as much, and never touched. */
+	if (build->scratch.data != NULL)
+		secret_wipe(build->scratch.data, build->scratch_used);
+	buf_release(&build->scratch);
 }
 
 /* The value has its place in the tree, or is gone with a failure. */
@@ -139,14 +143,14 @@ static char *copy_plain(char *out, const char **text, const char *end)
 	return out;
 }
 
-/* The scanner has seen that all escapes are whole. None stands for more bytes than it has. */
+/* Appends. The scanner has seen that all escapes are whole. None stands for more bytes than it
+ * has. */
 static void unescape(struct buf *out, const char *text, size_t size)
 {
 	const char *end = text + size;
-	buf_reset(out);
 	if (buf_reserve(out, size) < 0)
 		return;
-	char *at = copy_plain(out->data, &text, end);
+	char *at = copy_plain(out->data + out->size, &text, end);
 	while (text < end) {
 		at = put_unescaped(at, &text);
 		at = copy_plain(at, &text, end);
@@ -159,12 +163,11 @@ static void unescape(struct buf *out, const char *text, size_t size)
 static void read_text(struct json_build *build, struct buf *out, const char *text, size_t size,
 		      bool has_escapes)
 {
-	if (has_escapes) {
+	buf_reset(out);
+	if (has_escapes)
 		unescape(out, text, size);
-	} else {
-		buf_reset(out);
+	else
 		buf_append(out, text, size);
-	}
 	if (out->failed != 0)
 		build->failed = ERR_MEMORY;
 }
@@ -174,10 +177,28 @@ void json_build_key(struct json_build *build, const char *text, size_t size, boo
 	read_text(build, &build->key, text, size, has_escapes);
 }
 
+static void note_use(struct json_build *build)
+{
+	if (build->scratch_used < build->scratch.size)
+		build->scratch_used = build->scratch.size;
+}
+
+void json_build_part(struct json_build *build, const char *text, size_t size)
+{
+	if (!build->has_part)
+		buf_reset(&build->scratch);
+	build->has_part = true;
+	unescape(&build->scratch, text, size);
+	note_use(build);
+	if (build->scratch.failed != 0)
+		build->failed = ERR_MEMORY;
+}
+
 void json_build_string(struct json_build *build, const char *text, size_t size, bool has_escapes)
 {
 	if (has_escapes) {
-		read_text(build, &build->scratch, text, size, true);
+		json_build_part(build, text, size);
+		build->has_part = false;
 		text = buf_str(&build->scratch);
 		size = build->scratch.size;
 	}
@@ -197,6 +218,7 @@ static struct json_object *new_integer(const char *text)
 void json_build_number(struct json_build *build, const char *text, size_t size, bool is_integer)
 {
 	read_text(build, &build->scratch, text, size, false);
+	note_use(build);
 	if (build->failed != 0)
 		return;
 	text = buf_str(&build->scratch);

@@ -13,9 +13,11 @@ struct json_build {
 	struct json_object *root; /* owns everything below it */
 	struct json_object *levels[JSON_DEPTH_MAX];
 	int depth;
-	struct buf key;     /* of the member whose value comes next */
-	struct buf scratch; /* a string without its escapes, a number with a NUL */
-	int failed;         /* ERR_MEMORY, once */
+	struct buf key;      /* of the member whose value comes next */
+	struct buf scratch;  /* a string without its escapes, a number with a NUL */
+	size_t scratch_used; /* at most, ever */
+	bool has_part;       /* scratch has the beginning of the next string */
+	int failed;          /* ERR_MEMORY, once */
 };
 
 void json_build_init(struct json_build *build);
@@ -27,6 +29,8 @@ void json_build_close(struct json_build *build);
 /* What stands between the quotes. */
 void json_build_key(struct json_build *build, const char *text, size_t size, bool has_escapes);
 void json_build_string(struct json_build *build, const char *text, size_t size, bool has_escapes);
+/* The beginning of a string with escapes, or what follows that: json_build_string has the rest. */
+void json_build_part(struct json_build *build, const char *text, size_t size);
 /* is_integer: whole, and of at most 64 bits; others keep the text that they were read from. */
 void json_build_number(struct json_build *build, const char *text, size_t size, bool is_integer);
 void json_build_bool(struct json_build *build, bool value);

@@ -3,46 +3,31 @@
 #include "base/json_build.h"
 #include "base/json_swar.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
-/* The scanner: one pass over the bytes, no recursion, one bit a level for whether it is
- * an object. It stops at the first byte that is not JSON; line and column are counted
- * only then. */
-struct scan {
-	const char *at;
-	const char *end;
-	const char *what;               /* what is wrong at `at` */
-	uint64_t is_object;             /* bit n: level n is an object */
-	int depth;                      /* levels open */
-	bool has_escapes;               /* in the last string */
-	struct json_build *build;       /* NULL: only checked */
-	struct json_elements *elements; /* NULL: not asked for */
-	bool is_wanted;                 /* the value on the first level is elements->key's */
-	const char *element; /* where the element begins that is being read; NULL: none */
-};
-
 _Static_assert(JSON_DEPTH_MAX <= 64, "is_object has one bit a level");
 
-static int fail(struct scan *scan, const char *what)
+static int fail(struct json_scan *scan, const char *what)
 {
 	scan->what = what;
 	return ERR_SYNTAX;
 }
 
-static void skip_space(struct scan *scan)
+static void skip_space(struct json_scan *scan)
 {
 	while (scan->at < scan->end &&
 	       (*scan->at == ' ' || *scan->at == '\n' || *scan->at == '\r' || *scan->at == '\t'))
 		scan->at++;
 }
 
-static bool at_digit(const struct scan *scan)
+static bool at_digit(const struct json_scan *scan)
 {
 	return scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9';
 }
 
-static bool at_char(const struct scan *scan, char c)
+static bool at_char(const struct json_scan *scan, char c)
 {
 	return scan->at < scan->end && *scan->at == c;
 }
@@ -51,7 +36,7 @@ static bool at_char(const struct scan *scan, char c)
  * bit, below 0x20, '"' or '\\' leaves its top bit in `special`. A subtraction may borrow
  * from the byte above and mark that one without reason, but only when the byte below is
  * marked itself; so the lowest mark is always right. */
-static void skip_plain(struct scan *scan)
+static void skip_plain(struct json_scan *scan)
 {
 	const uint64_t ones = JSON_SWAR_ONES;
 
@@ -112,9 +97,11 @@ static size_t character_length(const char *at, const char *end)
 }
 
 /* Runs of letters beyond ASCII, as most of the world writes them. */
-static int scan_characters(struct scan *scan)
+static int scan_characters(struct json_scan *scan)
 {
-	while (scan->at < scan->end && (unsigned char)*scan->at >= 0x80) {
+	const char *end = scan->pause ? scan->pause : scan->end;
+
+	while (scan->at < end && (unsigned char)*scan->at >= 0x80) {
 		size_t length = character_length(scan->at, scan->end);
 
 		if (length == 0)
@@ -146,7 +133,7 @@ static int read_hex4(const char *at, const char *end)
 
 /* A surrogate on its own stands for no character; json-c would put U+FFFD in its place
  * without a word, so it is refused. */
-static int scan_unicode_escape(struct scan *scan)
+static int scan_unicode_escape(struct json_scan *scan)
 {
 	int unit = read_hex4(scan->at + 2, scan->end);
 	int second;
@@ -169,7 +156,7 @@ static int scan_unicode_escape(struct scan *scan)
 	return 0;
 }
 
-static int scan_escape(struct scan *scan)
+static int scan_escape(struct json_scan *scan)
 {
 	char c = scan->end - scan->at >= 2 ? scan->at[1] : '\0';
 
@@ -191,15 +178,16 @@ static int scan_escape(struct scan *scan)
 	}
 }
 
-/* From the opening quote to behind the closing one. */
-static int scan_string(struct scan *scan)
+/* From within a string to behind its closing quote, or to where this step may end, which is
+ * never inside an escape. */
+static int scan_string(struct json_scan *scan)
 {
-	scan->at++;
-	scan->has_escapes = false;
 	for (;;) {
 		int code = 0;
 		unsigned char c;
 
+		if (scan->pause && scan->at >= scan->pause)
+			return JSON_MORE;
 		skip_plain(scan);
 		if (scan->at == scan->end)
 			return fail(scan, "the text ends inside a string");
@@ -231,7 +219,7 @@ static bool fits_64_bits(const char *digits, size_t count, bool negative)
 	return count < max_count || (count == max_count && memcmp(digits, max, count) <= 0);
 }
 
-static int scan_number(struct scan *scan)
+static int scan_number(struct json_scan *scan)
 {
 	bool negative = at_char(scan, '-'), whole = true;
 	const char *begin = scan->at, *digits;
@@ -274,7 +262,7 @@ static int scan_number(struct scan *scan)
 	return 0;
 }
 
-static int scan_word(struct scan *scan, const char *word)
+static int scan_word(struct json_scan *scan, const char *word)
 {
 	size_t size = strlen(word);
 
@@ -284,7 +272,7 @@ static int scan_word(struct scan *scan, const char *word)
 	return 0;
 }
 
-static int open_level(struct scan *scan, bool is_object)
+static int open_level(struct json_scan *scan, bool is_object)
 {
 	if (scan->depth == JSON_DEPTH_MAX) {
 		scan->what = "nested too deeply";
@@ -299,13 +287,13 @@ static int open_level(struct scan *scan, bool is_object)
 	return 0;
 }
 
-static bool inside_object(const struct scan *scan)
+static bool inside_object(const struct json_scan *scan)
 {
 	return scan->depth > 0 && (scan->is_object >> (scan->depth - 1) & 1) != 0;
 }
 
 /* Of a repeated key the last one counts; one with escapes may be the wanted one. */
-static void note_key(struct scan *scan, const char *key, size_t size)
+static void note_key(struct json_scan *scan, const char *key, size_t size)
 {
 	struct json_elements *elements = scan->elements;
 
@@ -317,14 +305,14 @@ static void note_key(struct scan *scan, const char *key, size_t size)
 		elements->count = 0;
 }
 
-static void note_begin(struct scan *scan)
+static void note_begin(struct json_scan *scan)
 {
 	if (scan->is_wanted && scan->depth == 2 && !inside_object(scan))
 		scan->element = scan->at;
 }
 
 /* Behind a value: was it an element? */
-static void note_end(struct scan *scan)
+static void note_end(struct json_scan *scan)
 {
 	struct json_elements *elements = scan->elements;
 
@@ -337,7 +325,7 @@ static void note_end(struct scan *scan)
 	scan->element = NULL;
 }
 
-static void close_level(struct scan *scan)
+static void close_level(struct json_scan *scan)
 {
 	scan->at++;
 	scan->depth--;
@@ -347,16 +335,21 @@ static void close_level(struct scan *scan)
 }
 
 /* A key and its colon. */
-static int scan_key(struct scan *scan)
+static int scan_key(struct json_scan *scan)
 {
-	const char *begin;
+	const char *begin, *pause = scan->pause;
 	int code;
 
 	skip_space(scan);
 	begin = scan->at + 1;
 	if (!at_char(scan, '"'))
 		return fail(scan, "a key in quotes is missing");
-	if ((code = scan_string(scan)) < 0)
+	scan->at++;
+	scan->has_escapes = false;
+	scan->pause = NULL; /* a key is read at once */
+	code = scan_string(scan);
+	scan->pause = pause;
+	if (code < 0)
 		return code;
 	note_key(scan, begin, (size_t)(scan->at - 1 - begin));
 	if (scan->build)
@@ -369,18 +362,34 @@ static int scan_key(struct scan *scan)
 	return 0;
 }
 
-static int scan_string_value(struct scan *scan)
+/* Begins with a string or goes on with it. What has escapes is handed over in parts. */
+static int scan_string_value(struct json_scan *scan)
 {
-	const char *begin = scan->at + 1;
-	int code = scan_string(scan);
+	size_t size;
+	int code;
 
-	if (code == 0 && scan->build)
-		json_build_string(scan->build, begin, (size_t)(scan->at - 1 - begin),
-				  scan->has_escapes);
-	return code;
+	if (!scan->string) {
+		scan->string = ++scan->at;
+		scan->has_escapes = false;
+	}
+	code = scan_string(scan);
+	if (code < 0)
+		return code;
+	size = (size_t)(scan->at - scan->string);
+	if (code == JSON_MORE) {
+		if (scan->build && scan->has_escapes) {
+			json_build_part(scan->build, scan->string, size);
+			scan->string = scan->at;
+		}
+		return code;
+	}
+	if (scan->build)
+		json_build_string(scan->build, scan->string, size - 1, scan->has_escapes);
+	scan->string = NULL;
+	return 0;
 }
 
-static int scan_word_value(struct scan *scan)
+static int scan_word_value(struct json_scan *scan)
 {
 	char first = *scan->at;
 	int code = scan_word(scan, first == 't' ? "true" : first == 'f' ? "false" : "null");
@@ -395,7 +404,7 @@ static int scan_word_value(struct scan *scan)
 }
 
 /* Everything but [ and {. */
-static int scan_scalar(struct scan *scan)
+static int scan_scalar(struct json_scan *scan)
 {
 	if (scan->at == scan->end)
 		return fail(scan, "the text ends where a value is missing");
@@ -413,18 +422,20 @@ static int scan_scalar(struct scan *scan)
 	}
 }
 
-/* A value; of an array or an object with members only the opening, up to where its
- * first member's value starts (*opened is then true). */
-static int scan_value(struct scan *scan, bool *opened)
+/* A value, or the rest of a string; of an array or an object with members only the opening, up
+ * to where its first member's value starts (*opened is then true). */
+static int scan_value(struct json_scan *scan, bool *opened)
 {
 	bool is_object = at_char(scan, '{');
 	int code;
 
 	*opened = false;
-	note_begin(scan);
-	if (!is_object && !at_char(scan, '[')) {
-		code = scan_scalar(scan);
-		note_end(scan);
+	if (!scan->string)
+		note_begin(scan);
+	if (scan->string || (!is_object && !at_char(scan, '['))) {
+		code = scan->string ? scan_string_value(scan) : scan_scalar(scan);
+		if (code == 0)
+			note_end(scan);
 		return code;
 	}
 	if ((code = open_level(scan, is_object)) < 0)
@@ -439,7 +450,7 @@ static int scan_value(struct scan *scan, bool *opened)
 }
 
 /* Behind a value: closes what ends here, and moves to the next value if there is one. */
-static int scan_behind_value(struct scan *scan)
+static int scan_behind_value(struct json_scan *scan)
 {
 	while (scan->depth > 0) {
 		bool is_object = inside_object(scan);
@@ -461,14 +472,17 @@ static int scan_behind_value(struct scan *scan)
 	return 0;
 }
 
-static int scan_text(struct scan *scan)
+static int scan_text(struct json_scan *scan)
 {
 	bool opened;
 	int code;
 
 	do {
-		skip_space(scan);
-		if ((code = scan_value(scan, &opened)) < 0)
+		if (scan->pause && scan->at >= scan->pause)
+			return JSON_MORE;
+		if (!scan->string)
+			skip_space(scan);
+		if ((code = scan_value(scan, &opened)) != 0)
 			return code;
 		if (!opened && (code = scan_behind_value(scan)) < 0)
 			return code;
@@ -478,11 +492,11 @@ static int scan_text(struct scan *scan)
 }
 
 /* Columns are counted in characters. */
-static int report(const struct scan *scan, const char *text, int code, struct error *err)
+static int report(const struct json_scan *scan, int code, struct error *err)
 {
 	size_t line = 1, column = 1;
 
-	for (const char *c = text; err && c < scan->at; c++) {
+	for (const char *c = scan->text; err && c < scan->at; c++) {
 		if (*c == '\n') {
 			line++;
 			column = 1;
@@ -496,18 +510,22 @@ static int report(const struct scan *scan, const char *text, int code, struct er
 	return error_set(err, code, "line %zu, column %zu: %s", line, column, scan->what);
 }
 
-int json_scan(const char *text, size_t size, struct json_build *build,
-	      struct json_elements *elements, struct error *err)
+void json_scan_begin(struct json_scan *scan, const char *text, size_t size,
+		     struct json_build *build, struct json_elements *elements)
 {
-	struct scan scan = {.build = build, .elements = elements};
-	int code;
-
+	text = size ? text : ""; /* NULL must not meet arithmetic */
+	*scan = (struct json_scan){
+	    .text = text, .at = text, .end = text + size, .build = build, .elements = elements};
 	if (elements)
 		elements->count = 0;
+}
 
-	text = size ? text : ""; /* NULL must not meet arithmetic */
-	scan.at = text;
-	scan.end = text + size;
-	code = scan_text(&scan);
-	return code < 0 ? report(&scan, text, code, err) : 0;
+int json_scan_step(struct json_scan *scan, size_t bytes, struct error *err)
+{
+	int code;
+
+	assert(scan->at); /* it was begun */
+	scan->pause = bytes < (size_t)(scan->end - scan->at) ? scan->at + bytes : NULL;
+	code = scan_text(scan);
+	return code < 0 ? report(scan, code, err) : code;
 }

@@ -483,3 +483,99 @@ Test(json, elements_are_found_where_they_stand)
 	assert_spans("[1,2]", 0, NULL);
 	assert_spans("{}", 0, NULL);
 }
+
+/* The value and the message that parsing in steps of that size gives. */
+static int parse_in_steps(const char *text, size_t step, struct json_elements *elements,
+			  struct json_object **value, struct error *err)
+{
+	struct json_parser *parser = json_parser_new(text, strlen(text), elements);
+	int code, steps = 0;
+	while ((code = json_parser_step(parser, step, value, err)) == JSON_MORE)
+		cr_assert_leq(++steps, strlen(text) / step, "%s", text);
+	json_parser_free(parser);
+	return code;
+}
+
+Test(json, steps_of_every_size_give_what_one_gives)
+{
+	static const char *const texts[] = {
+	    "{\"list\":[{\"a\":\"plain text without any escape at "
+	    "all\"},\"\",[[]],12.5e3,null],\"b\":"
+	    "true}",
+	    " { \"list\" : [ \"a\\n\\\"\\\\b\\u00e9\\ud83d\\ude00 and much that is plain\\/\" , "
+	    "\"\\t\" "
+	    ", \"x\" ] } ",
+	    "{\"l\\u0069st\":[1],\"k\\\"ey\":\"Gr\xc3\xbc\xc3\x9f\x65 "
+	    "\xe2\x82\xac\xf0\x9f\x98\x80\"}",
+	    "{\"list\":[\"\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\",\"\\u0000\",-0,1]}",
+	    "null",
+	    "\"\\n\"",
+	    "[\"one\\r\",\"two\",\"\\\\\"]",
+	    "",
+	    "[\"abc\\n\\x\"]",
+	    "{\"list\":[\"abc\\ndef\\ud800\"]}",
+	    "[\"abc\\ndef",
+	    "[\"abc\\n\xff\"]",
+	    "[\"\xc3\xbc\xc3\"]",
+	    "{\"a\":[1,2,3],\"list\":[4,5,6}",
+	    "[1] x",
+	};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		size_t size = strlen(texts[i]);
+		struct json_span spans[8], spans_at_once[8];
+		struct json_elements at_once = {.key = "list", .spans = spans_at_once, .max = 8};
+		struct json_object *expected = NULL;
+		struct error expected_err = {0};
+		int code = parse_in_steps(texts[i], size + 1, &at_once, &expected, &expected_err);
+		cr_assert_eq(code, check(texts[i], size, NULL), "%s", texts[i]);
+		for (size_t step = 1; step <= size; step++) {
+			struct json_elements elements = {.key = "list", .spans = spans, .max = 8};
+			struct json_object *value = NULL;
+			struct error err = {0};
+			cr_assert_eq(parse_in_steps(texts[i], step, &elements, &value, &err), code,
+				     "%s, %zu", texts[i], step);
+			cr_assert_str_eq(err.message, expected_err.message);
+			cr_assert(json_object_equal(value, expected), "%s, %zu", texts[i], step);
+			cr_assert_eq(elements.count, at_once.count);
+			if (code == 0)
+				cr_assert_eq(
+				    memcmp(spans, spans_at_once, elements.count * sizeof spans[0]),
+				    0);
+			json_object_put(value);
+		}
+		json_object_put(expected);
+	}
+}
+
+Test(json, a_large_string_with_escapes_is_put_together_from_parts)
+{
+	struct buf plain = BUF_INIT(1000000), text = BUF_INIT(1000000);
+	struct json_object *value = NULL;
+	for (int i = 0; i < 9000; i++)
+		buf_printf(&plain, "%d\n\"%*s\\\x01\xe2\x82\xac", i, i % 23, "");
+	buf_append_str(&text, "[\"");
+	json_write_escaped(&text, plain.data, plain.size);
+	buf_append_str(&text, "\"]");
+	for (size_t step = 1; step < text.size; step = step * 7 + 1) {
+		cr_assert_eq(parse_in_steps(text.data, step, NULL, &value, NULL), 0);
+		struct json_object *string = json_object_array_get_idx(value, 0);
+		cr_assert_eq((size_t)json_object_get_string_len(string), plain.size);
+		cr_assert_eq(memcmp(json_object_get_string(string), plain.data, plain.size), 0);
+		json_object_put(value);
+	}
+	buf_release(&plain);
+	buf_release(&text);
+}
+
+Test(json, a_parser_may_go_before_it_is_through)
+{
+	static const char text[] = "[1,{\"a\":\"b\\nc\"},[\"d\\te\",2]]";
+	struct json_object *value = NULL;
+	for (size_t step = 1; step < sizeof text - 6; step++) {
+		struct json_parser *parser = json_parser_new(text, sizeof text - 1, NULL);
+		cr_assert_eq(json_parser_step(parser, step, &value, NULL), JSON_MORE);
+		json_parser_free(parser);
+	}
+	cr_assert_null(value);
+	json_parser_free(NULL);
+}
