@@ -85,7 +85,9 @@ struct command {
 
 	/* Owned by whoever runs it at the time (relay.c). */
 	struct relay *relay;
-	void *running; /* the exchange or the target's call */
+	void *running;           /* the exchange or the target's call */
+	struct opening *opening; /* of its body, if that is large */
+	size_t opening_bytes;
 	struct answer_build *build;
 	struct host_queue *host;
 	TAILQ_ENTRY(command) link;

@@ -1,12 +1,12 @@
 #include "agent/relay.h"
 
 #include "agent/limits.h"
+#include "agent/opening.h"
 #include "agent/target.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "crypto/envelope.h"
 #include "crypto/random.h"
 
 #include <stdio.h>
@@ -38,11 +38,12 @@ struct relay {
 	struct http_profile service_profile; /* bodyUrl is where the service stores */
 	size_t running;                      /* commands that hold a place */
 	size_t count;                        /* commands that were taken and have not ended */
-	size_t waiting_bytes;                /* bodies of those that wait */
+	size_t waiting_bytes;                /* bodies of those that wait or are opened */
 	struct host_queue *hosts;
 	TAILQ_HEAD(, host_queue) ready;
-	struct command_list active; /* fetching or executing */
-	struct command_list ended;  /* to be handed out at the end of the turn */
+	struct command_list opening; /* their bodies are, as they are large */
+	struct command_list active;  /* fetching or executing */
+	struct command_list ended;   /* to be handed out at the end of the turn */
 	struct loop_task hand_out;
 	void (*on_execute)(void *context, struct command *command); /* NULL: no gate */
 	bool is_held;
@@ -305,40 +306,8 @@ static void wait_for_place(struct relay *relay, struct command *command)
 	start_ready(relay);
 }
 
-/* Opens a sealed body with the current key or the one before; the answer will use the
- * same. On failure the command has ended. */
-static int open_sealed(struct relay *relay, struct command *command, struct json_object **payload)
-{
-	struct error err = {0};
-	struct buf plain = BUF_INIT(LIMIT_FETCHED_BODY_BYTES);
-	int rc;
-	if (relay->key == NULL) {
-		rc = error_set(&err, ERR_AUTH,
-			       "this agent has no key: set SECURE_COMMAND_KEY and restart it");
-		goto out;
-	}
-	command->seal = relay->key;
-	rc = envelope_open(relay->key, command->body, &plain, &err);
-	if (rc == ERR_AUTH && relay->previous_key != NULL) {
-		command->seal = relay->previous_key;
-		rc = envelope_open(relay->previous_key, command->body, &plain, &err);
-	}
-out:
-	if (rc != 0) {
-		command->seal = NULL; /* the sender could not read a sealed answer */
-		answer_fail(&command->answer, "DECRYPTION_FAILED", NULL, "Decryption failed: %s",
-			    err.message);
-		end_command(relay, command);
-	} else if ((rc = json_parse(buf_str(&plain), plain.size, payload, &err)) != 0) {
-		reject(relay, command, "INVALID_PAYLOAD",
-		       "Invalid payload: the decrypted text is not JSON: %s", err.message);
-	}
-	buf_wipe(&plain);
-	return rc;
-}
-
-/* The body is there: from payload to its place in the line. */
-static void prepare(struct relay *relay, struct command *command)
+/* From payload to a place in the line. payload is borrowed. */
+static void take_payload(struct relay *relay, struct command *command, struct json_object *payload)
 {
 	const struct settings *settings = relay->settings;
 	struct payload_limits limits = {
@@ -347,11 +316,6 @@ static void prepare(struct relay *relay, struct command *command)
 	    .default_redirects = settings->max_redirects,
 	    .is_timeout_honoured = command->kind != COMMAND_LEGACY,
 	};
-	struct json_object *payload = NULL;
-	if (command->kind != COMMAND_SEALED)
-		payload = json_object_get(command->body);
-	else if (open_sealed(relay, command, &payload) != 0)
-		return;
 	struct problems problems = PROBLEMS_INIT;
 	if (payload_parse(payload, &limits, &command->payload, &problems) != 0)
 		reject_problems(relay, command, "INVALID_PAYLOAD", "Invalid payload", &problems);
@@ -360,7 +324,68 @@ static void prepare(struct relay *relay, struct command *command)
 	else
 		wait_for_place(relay, command);
 	problems_release(&problems);
-	json_object_put(payload);
+}
+
+/* The requestor could not read a sealed answer. */
+static void decryption_failed(struct relay *relay, struct command *command, const char *reason)
+{
+	answer_fail(&command->answer, "DECRYPTION_FAILED", NULL, "Decryption failed: %s", reason);
+	end_command(relay, command);
+}
+
+static void begin_opening(struct relay *relay, struct command *command, size_t size)
+{
+	command->opening_bytes = sizeof *command + size;
+	relay->waiting_bytes += command->opening_bytes;
+	TAILQ_INSERT_TAIL(&relay->opening, command, link);
+}
+
+static void end_opening(struct relay *relay, struct command *command)
+{
+	command->opening = NULL;
+	TAILQ_REMOVE(&relay->opening, command, link);
+	relay->waiting_bytes -= command->opening_bytes;
+}
+
+static void on_opened(void *context, const struct opened *opened)
+{
+	struct command *command = context;
+	struct relay *relay = command->relay;
+	end_opening(relay, command);
+	command->seal = opened->seal;
+	if (opened->seal == NULL)
+		decryption_failed(relay, command, opened->err.message);
+	else if (opened->code != 0)
+		reject(relay, command, "INVALID_PAYLOAD",
+		       "Invalid payload: the decrypted text is not JSON: %s", opened->err.message);
+	else
+		take_payload(relay, command, opened->payload);
+}
+
+/* Its answer will be sealed with the key that it opens with. */
+static void open_sealed(struct relay *relay, struct command *command)
+{
+	if (relay->key == NULL) {
+		decryption_failed(relay, command,
+				  "this agent has no key: set SECURE_COMMAND_KEY and restart it");
+		return;
+	}
+	struct json_object *ciphertext = json_member(command->body, "ciphertext");
+	begin_opening(relay, command, (size_t)json_object_get_string_len(ciphertext));
+	/* May have called back already, and the command be gone. */
+	struct opening *opening = opening_start(relay->loop, relay->key, relay->previous_key,
+						command->body, on_opened, command);
+	if (opening != NULL)
+		command->opening = opening;
+}
+
+/* The body is there. */
+static void prepare(struct relay *relay, struct command *command)
+{
+	if (command->kind == COMMAND_SEALED)
+		open_sealed(relay, command);
+	else
+		take_payload(relay, command, command->body);
 }
 
 static void body_unavailable(struct relay *relay, struct command *command, const char *reason)
@@ -368,6 +393,30 @@ static void body_unavailable(struct relay *relay, struct command *command, const
 	answer_fail(&command->answer, "BODY_UNAVAILABLE", NULL,
 		    "The command's body could not be fetched from bodyUrl: %s", reason);
 	end_command(relay, command);
+}
+
+static void on_body_parsed(void *context, const struct opened *opened)
+{
+	struct command *command = context;
+	struct relay *relay = command->relay;
+	struct error err = opened->err;
+	end_opening(relay, command);
+	if (opened->code != 0) {
+		error_prefix(&err, "it is not JSON");
+		body_unavailable(relay, command, err.message);
+	} else {
+		command->body = json_object_get(opened->payload);
+		prepare(relay, command);
+	}
+}
+
+static void parse_body(struct relay *relay, struct command *command, struct buf *text)
+{
+	begin_opening(relay, command, text->size);
+	/* May have called back already, and the command be gone. */
+	struct opening *opening = opening_start_text(relay->loop, text, on_body_parsed, command);
+	if (opening != NULL)
+		command->opening = opening;
 }
 
 static void on_body_fetched(void *context, struct http_response *response)
@@ -383,12 +432,8 @@ static void on_body_fetched(void *context, struct http_response *response)
 	} else if (response->status < 200 || response->status > 299) {
 		error_set(&err, ERR_NETWORK, "HTTP status %d", response->status);
 		body_unavailable(relay, command, err.message);
-	} else if (json_parse(buf_str(response->body), response->body->size, &command->body,
-			      &err) != 0) {
-		error_prefix(&err, "it is not JSON");
-		body_unavailable(relay, command, err.message);
 	} else {
-		prepare(relay, command);
+		parse_body(relay, command, response->body);
 	}
 	start_ready(relay);
 }
@@ -528,6 +573,7 @@ struct relay *relay_new(struct loop *loop, struct http_client *client,
 						       .no_proxy = settings->no_proxy,
 						       .needs_tls12 = true};
 	TAILQ_INIT(&relay->ready);
+	TAILQ_INIT(&relay->opening);
 	TAILQ_INIT(&relay->active);
 	TAILQ_INIT(&relay->ended);
 	if (load_key(&settings->key, &relay->key, err) != 0 ||
@@ -561,11 +607,22 @@ static void cancel_active(struct relay *relay)
 	free_list(&relay->active);
 }
 
+static void cancel_opening(struct relay *relay)
+{
+	struct command *command;
+	TAILQ_FOREACH(command, &relay->opening, link)
+	{
+		opening_cancel(command->opening);
+	}
+	free_list(&relay->opening);
+}
+
 void relay_free(struct relay *relay)
 {
 	if (relay == NULL)
 		return;
 	cancel_active(relay);
+	cancel_opening(relay);
 	free_list(&relay->ended);
 	struct host_queue *host = relay->hosts;
 	HASH_CLEAR(hh, relay->hosts);

@@ -14,8 +14,15 @@ enum { PIECE_BYTES = 1 << 30 };
 /* OpenSSL 3.0 cannot copy a GCM context, so each seal is keyed anew from the copy. */
 struct aead {
 	EVP_CIPHER *cipher;
-	EVP_CIPHER_CTX *opening; /* keyed once, used for every open */
+	EVP_CIPHER_CTX *opening; /* keyed once, used by one opening at a time */
+	bool is_opening;         /* it is in use; openings beside that key one of their own */
 	struct secret key;
+};
+
+struct aead_opening {
+	struct aead *aead;
+	EVP_CIPHER_CTX *context;
+	bool is_own;
 };
 
 struct aead_seal {
@@ -58,79 +65,96 @@ void aead_free(struct aead *aead)
 	free(aead);
 }
 
-static bool start_opening(EVP_CIPHER_CTX *context, const uint8_t *nonce, size_t nonce_size,
-			  const uint8_t tag[AEAD_TAG_SIZE])
+static EVP_CIPHER_CTX *new_opening_context(struct aead *aead)
 {
-	uint8_t tag_copy[AEAD_TAG_SIZE]; /* the call takes no const */
+	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
 
-	memcpy(tag_copy, tag, sizeof tag_copy);
-	return EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_IVLEN, (int)nonce_size, NULL) == 1 &&
-	       EVP_DecryptInit_ex2(context, NULL, NULL, nonce, NULL) == 1 &&
-	       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_SIZE, tag_copy) == 1;
+	if (!context)
+		abort();
+	must(EVP_DecryptInit_ex2(context, aead->cipher, key_bytes(&aead->key), NULL, NULL));
+	return context;
 }
 
-static bool decrypt(EVP_CIPHER_CTX *context, const unsigned char *in, size_t size,
-		    unsigned char *out)
+struct aead_opening *aead_opening_begin(struct aead *aead, const uint8_t *nonce, size_t nonce_size)
 {
-	unsigned char rest[EVP_MAX_BLOCK_LENGTH];
-	int written = 0;
+	struct aead_opening *opening = mem_new(struct aead_opening);
+
+	assert(nonce_size >= 1 && nonce_size <= AEAD_NONCE_MAX_SIZE);
+	opening->aead = aead;
+	opening->is_own = aead->is_opening;
+	opening->context = opening->is_own ? new_opening_context(aead) : aead->opening;
+	aead->is_opening = true;
+	must(EVP_CIPHER_CTX_ctrl(opening->context, EVP_CTRL_AEAD_SET_IVLEN, (int)nonce_size, NULL));
+	must(EVP_DecryptInit_ex2(opening->context, NULL, NULL, nonce, NULL));
+	return opening;
+}
+
+void aead_opening_update(struct aead_opening *opening, const void *ciphertext, size_t size,
+			 void *plain)
+{
+	const unsigned char *in = ciphertext;
+	unsigned char *to = plain;
 
 	while (size > 0) {
 		int count = size > PIECE_BYTES ? PIECE_BYTES : (int)size;
+		int written = 0;
 
-		if (EVP_DecryptUpdate(context, out, &written, in, count) != 1 || written != count)
-			return false;
+		must(EVP_DecryptUpdate(opening->context, to, &written, in, count));
+		assert(written == count); /* a stream mode holds nothing back */
 		in += count;
-		out += count;
+		to += count;
 		size -= (size_t)count;
 	}
-	return EVP_DecryptFinal_ex(context, rest, &written) == 1 && written == 0;
 }
 
-/* The plaintext goes to out, which may be where the ciphertext is. */
-static int open_to(struct aead *aead, const uint8_t *nonce, size_t nonce_size,
-		   const uint8_t tag[AEAD_TAG_SIZE], const void *ciphertext, size_t size,
-		   unsigned char *out, struct error *err)
+int aead_opening_finish(struct aead_opening *opening, const uint8_t tag[AEAD_TAG_SIZE],
+			struct error *err)
 {
-	if (nonce_size < 1 || nonce_size > AEAD_NONCE_MAX_SIZE)
-		return error_set(err, ERR_INVALID, "nonce: %zu bytes, must be 1 to %d", nonce_size,
-				 AEAD_NONCE_MAX_SIZE);
-	if (start_opening(aead->opening, nonce, nonce_size, tag) &&
-	    decrypt(aead->opening, ciphertext, size, out))
-		return 0;
-	secret_wipe(out, size);
-	return error_set(err, ERR_AUTH, "does not open with this key, nonce and tag");
+	uint8_t tag_copy[AEAD_TAG_SIZE]; /* the call takes no const */
+	unsigned char rest[EVP_MAX_BLOCK_LENGTH];
+	int written = 0;
+
+	memcpy(tag_copy, tag, sizeof tag_copy);
+	must(EVP_CIPHER_CTX_ctrl(opening->context, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_SIZE, tag_copy));
+	if (EVP_DecryptFinal_ex(opening->context, rest, &written) != 1 || written != 0)
+		return error_set(err, ERR_AUTH, "does not open with this key, nonce and tag");
+	return 0;
+}
+
+void aead_opening_free(struct aead_opening *opening)
+{
+	if (!opening)
+		return;
+	if (opening->is_own)
+		EVP_CIPHER_CTX_free(opening->context); /* OpenSSL wipes it */
+	else
+		opening->aead->is_opening = false;
+	free(opening);
 }
 
 int aead_open(struct aead *aead, const uint8_t *nonce, size_t nonce_size,
 	      const uint8_t tag[AEAD_TAG_SIZE], const void *ciphertext, size_t size,
 	      struct buf *out, struct error *err)
 {
+	struct aead_opening *opening;
+	unsigned char *plain;
 	int code;
 
+	if (nonce_size < 1 || nonce_size > AEAD_NONCE_MAX_SIZE)
+		return error_set(err, ERR_INVALID, "nonce: %zu bytes, must be 1 to %d", nonce_size,
+				 AEAD_NONCE_MAX_SIZE);
 	if (buf_reserve(out, size) < 0)
 		return buf_check(out, "plaintext", err);
-	code = open_to(aead, nonce, nonce_size, tag, ciphertext, size,
-		       (unsigned char *)out->data + out->size, err);
+	plain = (unsigned char *)out->data + out->size;
+	opening = aead_opening_begin(aead, nonce, nonce_size);
+	aead_opening_update(opening, ciphertext, size, plain);
+	code = aead_opening_finish(opening, tag, err);
+	aead_opening_free(opening);
 	if (code == 0)
 		out->size += size;
+	else
+		secret_wipe(plain, size);
 	out->data[out->size] = '\0';
-	return code;
-}
-
-int aead_open_in_place(struct aead *aead, const uint8_t *nonce, size_t nonce_size,
-		       const uint8_t tag[AEAD_TAG_SIZE], struct buf *text, size_t from,
-		       struct error *err)
-{
-	unsigned char *at;
-	int code;
-
-	if (buf_reserve(text, 0) < 0) /* an empty text has no bytes yet */
-		return buf_check(text, "plaintext", err);
-	at = (unsigned char *)text->data + from;
-	code = open_to(aead, nonce, nonce_size, tag, at, text->size - from, at, err);
-	if (code < 0)
-		buf_truncate(text, from);
 	return code;
 }
 

@@ -30,11 +30,18 @@ NODISCARD int aead_open(struct aead *aead, const uint8_t *nonce, size_t nonce_si
 			const uint8_t tag[AEAD_TAG_SIZE], const void *ciphertext, size_t size,
 			struct buf *out, struct error *err);
 
-/* The same where the ciphertext stands: text from offset from to its end is replaced by the
- * plaintext, or taken away. */
-NODISCARD int aead_open_in_place(struct aead *aead, const uint8_t *nonce, size_t nonce_size,
-				 const uint8_t tag[AEAD_TAG_SIZE], struct buf *text, size_t from,
-				 struct error *err);
+/* Opening in pieces. What comes out before finish has returned 0 may be anybody's, and nobody may
+ * act upon it; after ERR_AUTH the caller wipes it. Several openings of one key may be under way
+ * at once, each shorter than its aead lives, and each ends with aead_opening_free. */
+struct aead_opening;
+/* nonce_size was checked: 1 to AEAD_NONCE_MAX_SIZE. */
+struct aead_opening *aead_opening_begin(struct aead *aead, const uint8_t *nonce, size_t nonce_size);
+/* Writes exactly size bytes to plain (may be the same memory as ciphertext). */
+void aead_opening_update(struct aead_opening *opening, const void *ciphertext, size_t size,
+			 void *plain);
+NODISCARD int aead_opening_finish(struct aead_opening *opening, const uint8_t tag[AEAD_TAG_SIZE],
+				  struct error *err);
+void aead_opening_free(struct aead_opening *opening);
 
 /* Sealing in pieces. Begin makes a fresh random nonce and returns it; finish gives the
  * tag. Several seals of one key may be under way at once. The caller ends each with

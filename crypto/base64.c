@@ -1,5 +1,6 @@
 #include "crypto/base64.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <openssl/evp.h>
 #include <stdint.h>
@@ -62,10 +63,10 @@ static uint32_t group(const unsigned char *in)
 	return places[0][in[0]] + places[1][in[1]] + places[2][in[2]] + places[3][in[3]];
 }
 
-/* Where the first character stands that is no letter. */
-static int letter_error(const unsigned char *text, size_t size, struct error *err)
+/* Where the first character stands that is no letter, if not before from. */
+static int letter_error(const unsigned char *text, size_t from, size_t size, struct error *err)
 {
-	for (size_t i = 0; i < size; i++) {
+	for (size_t i = from; i < size; i++) {
 		if (places[0][text[i]] == 0)
 			return error_set(err, ERR_SYNTAX, "not base64 at character %zu", i + 1);
 	}
@@ -125,22 +126,42 @@ static bool decode_rest(const unsigned char *in, size_t count, uint8_t *to)
 	return (bytes & MARK_OF_FOUR) && (bytes & (count == 2 ? 0xFFFF : 0xFF)) == 0;
 }
 
-int base64_decode(struct buf *out, const char *text, size_t size, struct error *err)
+static size_t bytes_of(size_t letters)
+{
+	return letters / 4 * 3 + letters % 4 * 3 / 4;
+}
+
+size_t base64_decoded_size(const char *text, size_t size)
+{
+	return bytes_of(without_padding((const unsigned char *)text, size));
+}
+
+int base64_decode_piece(struct buf *out, const char *text, size_t size, size_t from, size_t count,
+			struct error *err)
 {
 	const unsigned char *in = (const unsigned char *)text;
-	size_t letters = without_padding(in, size);
-	size_t bytes = letters / 4 * 3 + letters % 4 * 3 / 4;
+	size_t all = without_padding(in, size);
+	size_t letters, bytes;
 	uint8_t *to;
 
+	assert(from % 4 == 0 && from <= size && count <= size - from);
+	assert(count % 4 == 0 || from + count == size);
+	letters = from + count < all ? count : from < all ? all - from : 0;
+	bytes = bytes_of(letters);
 	if (buf_reserve(out, bytes) < 0)
 		return buf_check(out, "base64", err);
 	to = (uint8_t *)out->data + out->size;
-	if (!decode_groups(in, letters / 4, &to) ||
-	    !decode_rest(in + letters / 4 * 4, letters % 4, to)) {
+	if (!decode_groups(in + from, letters / 4, &to) ||
+	    !decode_rest(in + from + letters / 4 * 4, letters % 4, to)) {
 		buf_truncate(out, out->size); /* the NUL was overwritten */
-		return letter_error(in, letters, err);
+		return letter_error(in, from, from + letters, err);
 	}
 	out->size += bytes;
 	out->data[out->size] = '\0';
 	return 0;
+}
+
+int base64_decode(struct buf *out, const char *text, size_t size, struct error *err)
+{
+	return base64_decode_piece(out, text, size, 0, size, err);
 }

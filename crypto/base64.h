@@ -15,5 +15,11 @@
 int base64_encode(struct buf *out, const void *bytes, size_t size);
 /* Appends; on ERR_SYNTAX out is as before. */
 NODISCARD int base64_decode(struct buf *out, const char *text, size_t size, struct error *err);
+/* How many bytes that gives. */
+size_t base64_decoded_size(const char *text, size_t size);
+/* A large text in pieces: count characters from from on, both multiples of 4 but for the last
+ * piece, which reaches the end. */
+NODISCARD int base64_decode_piece(struct buf *out, const char *text, size_t size, size_t from,
+				  size_t count, struct error *err);
 
 #endif

@@ -1,5 +1,6 @@
 #include "crypto/envelope.h"
 
+#include "base/secret.h"
 #include "crypto/base64.h"
 
 #include <stdint.h>
@@ -8,20 +9,35 @@
 /* Ciphertext is made and encoded in pieces of this size, a multiple of 3. */
 enum { PIECE_BYTES = 12 * 1024 };
 
+static int get_text(struct json_object *envelope, const char *name, const char **text, size_t *size,
+		    struct error *err)
+{
+	if (json_get_string(envelope, name, text, size, err) < 0)
+		/* absent or no string: either way this is no envelope */
+		return error_set(err, ERR_INVALID, "%s", err ? err->message : "");
+	return 0;
+}
+
+/* A failure of base64 as one of the envelope's field. */
+static int field_error(int code, const char *name, struct error *err)
+{
+	if (code == ERR_SYNTAX)
+		return error_set(err, ERR_INVALID, "%s: %s", name, err ? err->message : "");
+	return error_prefix(err, "%s", name);
+}
+
 /* One field of the envelope as bytes, appended to out, which has room for it. */
 static int get_field(struct json_object *envelope, const char *name, struct buf *out,
 		     struct error *err)
 {
 	const char *text;
 	size_t size;
-	int code = json_get_string(envelope, name, &text, &size, err);
+	int code = get_text(envelope, name, &text, &size, err);
 
-	if (code < 0) /* absent or no string: either way this is no envelope */
-		return error_set(err, ERR_INVALID, "%s", err ? err->message : "");
+	if (code < 0)
+		return code;
 	code = base64_decode(out, text, size, err);
-	if (code == ERR_SYNTAX)
-		return error_set(err, ERR_INVALID, "%s: %s", name, err ? err->message : "");
-	return code < 0 ? error_prefix(err, "%s", name) : 0;
+	return code < 0 ? field_error(code, name, err) : 0;
 }
 
 static int check_sizes(size_t nonce_size, size_t tag_size, struct error *err)
@@ -35,30 +51,84 @@ static int check_sizes(size_t nonce_size, size_t tag_size, struct error *err)
 	return 0;
 }
 
-int envelope_open(struct aead *aead, struct json_object *envelope, struct buf *out,
-		  struct error *err)
+/* Everything but the ciphertext. */
+static int read_frame(struct json_object *envelope, struct buf *nonce, struct buf *tag,
+		      struct error *err)
 {
-	struct buf nonce = BUF_INIT(SIZE_MAX / 2), tag = BUF_INIT(SIZE_MAX / 2);
-	size_t before = out->size;
 	int code;
 
 	if (!json_object_is_type(envelope, json_type_object))
 		return error_set(err, ERR_INVALID,
 				 "must be an object with nonce, tag and ciphertext, is %s",
 				 json_type_name(envelope));
-	/* The ciphertext is decoded to where its plaintext will stand: it may be large. */
-	if ((code = get_field(envelope, "nonce", &nonce, err)) < 0 ||
-	    (code = get_field(envelope, "tag", &tag, err)) < 0 ||
-	    (code = check_sizes(nonce.size, tag.size, err)) < 0 ||
-	    (code = get_field(envelope, "ciphertext", out, err)) < 0)
+	if ((code = get_field(envelope, "nonce", nonce, err)) < 0 ||
+	    (code = get_field(envelope, "tag", tag, err)) < 0)
+		return code;
+	return check_sizes(nonce->size, tag->size, err);
+}
+
+int envelope_reader_begin(struct envelope_reader *reader, struct aead *aead,
+			  struct json_object *envelope, struct buf *out, struct error *err)
+{
+	struct buf nonce = BUF_INIT(SIZE_MAX / 2), tag = BUF_INIT(SIZE_MAX / 2);
+	int code;
+
+	*reader = (struct envelope_reader){.out = out, .before = out->size};
+	if ((code = read_frame(envelope, &nonce, &tag, err)) < 0 ||
+	    (code = get_text(envelope, "ciphertext", &reader->text, &reader->size, err)) < 0)
 		goto out;
-	code = aead_open_in_place(aead, (const uint8_t *)nonce.data, nonce.size,
-				  (const uint8_t *)tag.data, out, before, err);
+	/* At once, so that no plaintext is left behind where the bytes moved from. */
+	if (buf_reserve(out, base64_decoded_size(reader->text, reader->size)) < 0) {
+		code = buf_check(out, "ciphertext", err);
+		goto out;
+	}
+	memcpy(reader->tag, tag.data, sizeof reader->tag);
+	reader->opening = aead_opening_begin(aead, (const uint8_t *)nonce.data, nonce.size);
 out:
-	if (code < 0 && out->data)
-		buf_truncate(out, before);
 	buf_release(&nonce);
 	buf_release(&tag);
+	return code;
+}
+
+int envelope_reader_step(struct envelope_reader *reader, size_t letters, struct error *err)
+{
+	struct buf *out = reader->out;
+	size_t left = reader->size - reader->at, from = out->size;
+	size_t count = letters < left ? letters : left;
+	int code = base64_decode_piece(out, reader->text, reader->size, reader->at, count, err);
+
+	if (code < 0) {
+		code = field_error(code, "ciphertext", err);
+	} else {
+		aead_opening_update(reader->opening, out->data + from, out->size - from,
+				    out->data + from);
+		reader->at += count;
+		if (reader->at < reader->size)
+			return 1;
+		code = aead_opening_finish(reader->opening, reader->tag, err);
+	}
+	if (code < 0) {
+		secret_wipe(out->data + reader->before, out->size - reader->before);
+		buf_truncate(out, reader->before);
+	}
+	return code;
+}
+
+void envelope_reader_release(struct envelope_reader *reader)
+{
+	aead_opening_free(reader->opening);
+	*reader = (struct envelope_reader){0};
+}
+
+int envelope_open(struct aead *aead, struct json_object *envelope, struct buf *out,
+		  struct error *err)
+{
+	struct envelope_reader reader;
+	int code = envelope_reader_begin(&reader, aead, envelope, out, err);
+
+	if (code == 0)
+		code = envelope_reader_step(&reader, SIZE_MAX, err);
+	envelope_reader_release(&reader);
 	return code;
 }
 

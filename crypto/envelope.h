@@ -14,6 +14,27 @@
 NODISCARD int envelope_open(struct aead *aead, struct json_object *envelope, struct buf *out,
 			    struct error *err);
 
+/* The same in steps, for a large one. Begin checks everything but the ciphertext; a step opens so
+ * many letters of it: 1 when there are more, 0 when all is in out and the tag was right, or the
+ * error as above. What out has before is nobody's business: it may not have been sealed with this
+ * key. aead and envelope are borrowed. Release it in every case. */
+struct envelope_reader {
+	struct aead_opening *opening;
+	uint8_t tag[AEAD_TAG_SIZE];
+	const char *text; /* of the ciphertext */
+	size_t size;
+	size_t at;
+	struct buf *out;
+	size_t before; /* what out had */
+};
+NODISCARD int envelope_reader_begin(struct envelope_reader *reader, struct aead *aead,
+				    struct json_object *envelope, struct buf *out,
+				    struct error *err);
+/* letters is a multiple of 4. */
+NODISCARD int envelope_reader_step(struct envelope_reader *reader, size_t letters,
+				   struct error *err);
+void envelope_reader_release(struct envelope_reader *reader);
+
 /* Appends the envelope as JSON text: {"nonce":…,"ciphertext":…,"tag":…}. The tag stands
  * last so that a large answer can be sealed while it is being sent. */
 NODISCARD int envelope_seal(struct aead *aead, const void *plain, size_t size, struct buf *out,

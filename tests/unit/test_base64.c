@@ -259,6 +259,52 @@ Test(base64, openssl_has_the_same_result)
 	}
 }
 
+Test(base64, pieces_of_every_size_give_what_one_gives)
+{
+	static const char *const texts[] = {"",
+					    "Zm9vYmFyYmF6cXV4",
+					    "Zm9vYmFyYmF6cXV4Zg==",
+					    "Zm9vYmFyYmF6cXV4Zm8",
+					    "Zm9vYmFyYmF6Z",
+					    "Zm9vYmFy=mF6cXV4Zg=",
+					    "Zm9vYm=yYmF6cXV4Zg==",
+					    "Zm9vYg==YmF6cXV4Zg==",
+					    "Zm9vYg==Zg==",
+					    "Zm9vYmFy====",
+					    "Zm9vYmFyZh==",
+					    "Zm9v*mFyYmF6"};
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		const char *text = texts[i];
+		size_t size = strlen(text);
+		struct buf whole = BUF_INIT(100);
+		struct error err = {0};
+		int expected = base64_decode(&whole, text, size, &err);
+
+		for (size_t step = 4; step <= size + 4; step += 4) {
+			struct buf out = BUF_INIT(100);
+			struct error piece_err = {0};
+			size_t at = 0;
+			int code = 0;
+
+			while (code == 0 && at < size) {
+				size_t count = step < size - at ? step : size - at;
+
+				code = base64_decode_piece(&out, text, size, at, count, &piece_err);
+				at += count;
+			}
+			cr_assert_eq(code, expected, "%s, %zu", text, step);
+			cr_assert_str_eq(piece_err.message, err.message);
+			if (code == 0) {
+				cr_assert_str_eq(buf_str(&out), buf_str(&whole));
+				cr_assert_eq(out.size, base64_decoded_size(text, size));
+			}
+			buf_release(&out);
+		}
+		buf_release(&whole);
+	}
+}
+
 Test(base64, what_does_not_fit_is_refused)
 {
 	struct buf out = BUF_INIT(3);

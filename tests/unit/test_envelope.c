@@ -191,3 +191,111 @@ Test(envelope, one_that_does_not_fit_leaves_the_buffer_as_it_was)
 	buf_release(&text);
 	aead_free(aead);
 }
+
+/* Opens an envelope in steps, behind what out has. */
+static int open_in_steps(struct aead *aead, const char *text, size_t step, struct buf *out,
+			 struct error *err)
+{
+	struct json_object *envelope = parsed(text, strlen(text));
+	struct envelope_reader reader;
+	int code = envelope_reader_begin(&reader, aead, envelope, out, err);
+
+	if (code == 0)
+		while ((code = envelope_reader_step(&reader, step, err)) == 1)
+			;
+	envelope_reader_release(&reader);
+	json_object_put(envelope);
+	return code;
+}
+
+Test(envelope, steps_of_any_size_open_what_one_opens)
+{
+	struct aead *aead = new_aead();
+	char plain[300];
+
+	memset(plain, 'p', sizeof plain);
+	for (size_t size = 0; size < sizeof plain; size += size < 20 ? 1 : 31) {
+		struct buf text = BUF_INIT(1000);
+
+		cr_assert_eq(envelope_seal(aead, plain, size, &text, NULL), 0);
+		for (size_t step = 4; step < 500; step *= 3) {
+			struct buf out = BUF_INIT(sizeof plain + 2);
+			struct error err = {0};
+
+			cr_assert_eq(buf_append_str(&out, "> "), 0);
+			cr_assert_eq(open_in_steps(aead, text.data, step, &out, &err), 0, "%s",
+				     err.message);
+			cr_assert_eq(out.size, size + 2);
+			cr_assert_eq(memcmp(out.data + 2, plain, size), 0);
+			buf_wipe(&out);
+		}
+		buf_release(&text);
+	}
+	aead_free(aead);
+}
+
+/* Its plaintext stands there until the tag is looked at: then it must be gone. */
+Test(envelope, what_does_not_open_in_steps_leaves_nothing)
+{
+	struct aead *aead = new_aead();
+	char plain[200];
+	struct buf text = BUF_INIT(1000);
+
+	memset(plain, 'p', sizeof plain);
+	cr_assert_eq(envelope_seal(aead, plain, sizeof plain, &text, NULL), 0);
+	for (size_t at = 0; at < text.size; at++) {
+		struct buf out = BUF_INIT(1000);
+		struct error err = {0}, expected = {0};
+		char kept = text.data[at];
+
+		/* A letter in place of another one; nothing of the JSON around them. */
+		if (kept == '"' || strchr("{}:,\"", kept) || kept == '=' ||
+		    (at > 0 && strchr("nontagciphertext", kept) && strchr("{,", text.data[at - 2])))
+			continue;
+		text.data[at] = kept == 'A' ? 'B' : 'A';
+		struct json_object *envelope = NULL;
+		cr_assert_eq(json_parse_object(text.data, text.size, &envelope, NULL), 0);
+		cr_assert_eq(buf_append_str(&out, "kept"), 0);
+		int code = envelope_open(aead, envelope, &out, &expected);
+		json_object_put(envelope);
+		cr_assert_lt(code, 0);
+		cr_assert_eq(open_in_steps(aead, text.data, 16, &out, &err), code);
+		cr_assert_str_eq(err.message, expected.message);
+		cr_assert_str_eq(buf_str(&out), "kept");
+		cr_assert_null(memmem(out.data, out.capacity, "pppp", 4));
+		text.data[at] = kept;
+		buf_release(&out);
+	}
+	buf_release(&text);
+	aead_free(aead);
+}
+
+Test(envelope, no_envelope_is_refused_before_the_first_step)
+{
+	static const char *const bad[] = {
+	    "{}",
+	    "{\"nonce\":\"AAAAAAAAAAAAAAAA\",\"tag\":\"AAAA\",\"ciphertext\":\"AAAA\"}",
+	    "{\"nonce\":\"\",\"tag\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"ciphertext\":\"AAAA\"}",
+	    "{\"nonce\":\"AAAAAAAAAAAAAAAA\",\"tag\":\"AAAAAAAAAAAAAAAAAAAAAA\"}",
+	    "{\"nonce\":\"AAAAAAAAAAAAAAAA\",\"tag\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"ciphertext\":1}",
+	};
+	struct aead *aead = new_aead();
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct buf out = BUF_INIT(100);
+		struct error err = {0};
+
+		cr_assert_eq(open_in_steps(aead, bad[i], 4, &out, &err), ERR_INVALID, "%s", bad[i]);
+		cr_assert_eq(out.size, 0);
+		buf_release(&out);
+	}
+	struct buf small = BUF_INIT(2);
+	struct error err = {0};
+	cr_assert_eq(open_in_steps(aead,
+				   "{\"nonce\":\"AAAAAAAAAAAAAAAA\",\"tag\":"
+				   "\"AAAAAAAAAAAAAAAAAAAAAA\",\"ciphertext\":\"AAAA\"}",
+				   4, &small, &err),
+		     ERR_LIMIT);
+	buf_release(&small);
+	aead_free(aead);
+}
