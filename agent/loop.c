@@ -40,7 +40,8 @@ struct loop {
 	struct task_list gathering;
 	uint64_t gathering_since_ns;
 	struct task_list pieces; /* one a turn */
-	uv_idle_t no_wait;       /* active while there are pieces */
+	bool is_curl_due;        /* curl wants to be called in the next turn */
+	uv_idle_t no_wait;       /* active while there are pieces, or that */
 };
 
 /* Hands finished transfers to their owners; true when there were any. */
@@ -123,29 +124,42 @@ static void on_no_wait(uv_idle_t *handle)
 	(void)handle;
 }
 
+static void call_curl(struct loop *loop)
+{
+	int running;
+	curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+}
+
 static void on_after_wait(uv_check_t *handle)
 {
 	struct loop *loop = handle->loop->data;
+	if (loop->is_curl_due) {
+		loop->is_curl_due = false;
+		call_curl(loop);
+	}
 	end_turn(loop);
-	if (!run_first(&loop->pieces))
+	run_first(&loop->pieces);
+	if (TAILQ_EMPTY(&loop->pieces) && !loop->is_curl_due)
 		uv_idle_stop(&loop->no_wait);
 }
 
 static void on_curl_timer(uv_timer_t *handle)
 {
-	struct loop *loop = handle->loop->data;
-	int running;
-	curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	call_curl(handle->loop->data);
 }
 
-/* curl's timer is one-shot: it is asked for anew, or taken back with -1. */
+/* curl's timer is one-shot: it is asked for anew, or taken back with -1. With 0 curl asks for the
+ * next turn, when a transfer is to begin or has read its share and there is more. As a timer
+ * that would be due again in this turn, until all of a large answer was read. */
 static int on_curl_wants_timer(CURLM *multi, long timeout_ms, void *context)
 {
 	(void)multi;
 	struct loop *loop = context;
-	if (timeout_ms < 0) {
-		uv_timer_stop(&loop->curl_timer);
-	} else {
+	uv_timer_stop(&loop->curl_timer);
+	loop->is_curl_due = timeout_ms == 0;
+	if (loop->is_curl_due) {
+		uv_idle_start(&loop->no_wait, on_no_wait);
+	} else if (timeout_ms > 0) {
 		uv_update_time(&loop->uv);
 		uv_timer_start(&loop->curl_timer, on_curl_timer, (uint64_t)timeout_ms, 0);
 	}
