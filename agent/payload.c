@@ -227,10 +227,15 @@ static void parse_raw(struct json_object *body, struct payload *payload, struct 
 		return;
 	}
 	payload->body_kind = HTTP_BODY_BYTES;
-	append_value(&payload->body, raw);
+	if (json_object_is_type(raw, json_type_string))
+		payload->raw = json_object_get(raw);
+	else
+		json_write(&payload->body, raw);
 	if (http_headers_get(&payload->headers, "Content-Type") != NULL)
 		return; /* a look at a large body takes its time */
-	bool is_json = json_check(payload->body.data, payload->body.size, NULL) == 0;
+	size_t size;
+	const char *bytes = payload_body(payload, &size);
+	bool is_json = json_check(bytes, size, NULL) == 0;
 	default_content_type(payload, is_json ? "application/json" : "text/plain; charset=utf-8");
 }
 
@@ -438,11 +443,22 @@ int payload_parse(struct json_object *json, const struct payload_limits *limits,
 	return ERR_INVALID;
 }
 
+const char *payload_body(const struct payload *payload, size_t *size)
+{
+	if (payload->raw == NULL) {
+		*size = payload->body.size;
+		return buf_str(&payload->body);
+	}
+	*size = (size_t)json_object_get_string_len(payload->raw);
+	return json_object_get_string(payload->raw);
+}
+
 void payload_release(struct payload *payload)
 {
 	free(payload->method);
 	url_release(&payload->url);
 	http_headers_release(&payload->headers);
+	json_object_put(payload->raw);
 	buf_release(&payload->body);
 	free(payload->parts);
 	for (size_t i = 0; i < payload->form_text_count; i++)

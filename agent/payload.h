@@ -26,16 +26,19 @@ struct payload {
 	bool ignore_tls_certificate;
 	int max_redirects;
 	enum http_body_kind body_kind;
-	struct buf body;         /* HTTP_BODY_BYTES */
+	struct json_object *raw; /* HTTP_BODY_BYTES: a string of json, which may be large … */
+	struct buf body;         /* … or NULL, and the bytes are here */
 	struct http_part *parts; /* HTTP_BODY_FORM; their texts are in form_texts */
 	size_t part_count;
 	char **form_texts;
 	size_t form_text_count;
 };
 
-/* Fills payload from json (any value). With problems found it is empty. */
+/* Fills payload from json (any value), of which it may keep a part. With problems found it is empty. */
 NODISCARD int payload_parse(struct json_object *json, const struct payload_limits *limits,
 			    struct payload *payload, struct problems *problems);
+/* The bytes of HTTP_BODY_BYTES; as long as payload lives. */
+const char *payload_body(const struct payload *payload, size_t *size);
 void payload_release(struct payload *payload);
 
 #endif

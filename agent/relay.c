@@ -230,7 +230,9 @@ static void execute(struct relay *relay, struct command *command)
  * anew, but not where a great many, or a large one, would be in memory twice for that. */
 static void drop_body(const struct relay *relay, struct command *command)
 {
-	if (relay->running <= MANY_RUNNING && command->payload.body.size <= LARGE_BODY_BYTES)
+	size_t size;
+	(void)payload_body(&command->payload, &size); /* its size alone */
+	if (relay->running <= MANY_RUNNING && size <= LARGE_BODY_BYTES)
 		return;
 	json_object_put(command->body);
 	command->body = NULL;
@@ -248,7 +250,9 @@ void relay_go(struct relay *relay, struct command *command)
 
 static size_t waiting_size(const struct command *command)
 {
-	return sizeof *command + command->payload.body.capacity;
+	size_t size;
+	(void)payload_body(&command->payload, &size); /* its size alone */
+	return sizeof *command + size;
 }
 
 /* May the request be made, though it may have been made before? */

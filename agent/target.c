@@ -33,6 +33,8 @@ static void start_hop(struct target_call *call)
 {
 	const struct payload *payload = call->payload;
 	int64_t left_ms = call->deadline_ms - clock_monotonic_ms();
+	size_t body_size;
+	const char *body = payload_body(payload, &body_size);
 	struct http_request request = {
 	    .profile = call->profile,
 	    .method = call->method,
@@ -41,8 +43,8 @@ static void start_hop(struct target_call *call)
 	    .password = call->url.password,
 	    .headers = &call->headers,
 	    .body_kind = call->has_body ? payload->body_kind : HTTP_BODY_NONE,
-	    .body = call->has_body ? payload->body.data : NULL,
-	    .body_size = call->has_body ? payload->body.size : 0,
+	    .body = call->has_body ? body : NULL,
+	    .body_size = call->has_body ? body_size : 0,
 	    .parts = payload->parts,
 	    .part_count = payload->part_count,
 	    .timeout_ms = left_ms > 1 ? left_ms : 1,
