@@ -81,7 +81,8 @@ static int write_out(struct spool *spool, struct error *err)
 	struct buf *memory = &spool->memory;
 	if (memory->size == 0)
 		return 0;
-	str_utf8_add(&spool->text, memory->data, memory->size);
+	if (spool->kind == SPOOL_SCRATCH) /* of others it is not asked */
+		str_utf8_add(&spool->text, memory->data, memory->size);
 	if (spool->cipher != NULL)
 		stream_cipher_apply(spool->cipher, memory->data, memory->size);
 	/* A write that failed half-way may be tried again. */
@@ -140,10 +141,8 @@ static int retreat(struct spool *spool, struct error *err)
 	return 0;
 }
 
-int spool_append(struct spool *spool, const void *bytes, size_t size, struct error *err)
+static int append_piece(struct spool *spool, const void *bytes, size_t size, struct error *err)
 {
-	if (size > spool->max_bytes - spool->size)
-		return error_set(err, ERR_LIMIT, "larger than %zu bytes", spool->max_bytes);
 	if (buf_append(&spool->memory, bytes, size) != 0)
 		return buf_check(&spool->memory, "an answer", err);
 	spool->size += size;
@@ -164,6 +163,23 @@ int spool_append(struct spool *spool, const void *bytes, size_t size, struct err
 	if (spool->fd < 0)
 		close_file(spool);
 	return retreat(spool, err);
+}
+
+/* Piece by piece, so that what is large and goes to a file is not in memory once more. */
+int spool_append(struct spool *spool, const void *bytes, size_t size, struct error *err)
+{
+	const char *at = bytes;
+	if (size > spool->max_bytes - spool->size)
+		return error_set(err, ERR_LIMIT, "larger than %zu bytes", spool->max_bytes);
+	while (size > 0) {
+		size_t count = size < SPOOL_MEMORY_BYTES ? size : SPOOL_MEMORY_BYTES;
+		int rc = append_piece(spool, at, count, err);
+		if (rc != 0)
+			return rc;
+		at += count;
+		size -= count;
+	}
+	return 0;
 }
 
 void spool_rewind(struct spool *spool)

@@ -67,7 +67,7 @@ NODISCARD int spool_next(struct spool *spool, struct buf *scratch, const char **
 			 size_t *count, struct error *err);
 
 bool spool_is_file(const struct spool *spool);
-/* Is everything UTF-8? */
+/* Of a scratch spool: is everything UTF-8? */
 bool spool_is_utf8(const struct spool *spool);
 
 /* A kept spool that is a file: all of it on disk, under this path. Once is enough. */
