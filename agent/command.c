@@ -106,6 +106,11 @@ struct command *command_new_done(const char *id)
 	return command;
 }
 
+bool command_has_text_file(const struct command *command)
+{
+	return command->has_text_file || (command->text.size > 0 && spool_is_file(&command->text));
+}
+
 char *command_text(const struct command *command)
 {
 	char created_at[CLOCK_TEXT_SIZE];

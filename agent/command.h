@@ -105,6 +105,8 @@ struct command *command_new_done(const char *id);
 /* One more of it for the delivery that came while this one was posted; takes its answer. */
 struct command *command_new_again(struct command *command);
 void command_free(struct command *command);
+/* Is its text in a file, so that nobody need have its body for the journal? */
+bool command_has_text_file(const struct command *command);
 /* The JSON of one that has not ended, as it would be delivered; the caller frees it. */
 char *command_text(const struct command *command);
 void command_set_state(struct command *command, enum command_state state);

@@ -239,11 +239,21 @@ void journal_keep_text(struct journal *journal, struct command *command, const c
 	}
 }
 
-static void keep_text_again(struct journal *journal, struct command *command)
+/* From its file, or from what it says; false: neither is there any more. */
+static bool keep_text_again(struct journal *journal, struct command *command)
 {
+	struct error err;
+	if (command->has_text_file) {
+		if (journal_open_text(journal, command, &err) == 0)
+			return true;
+		log_error("command %s: %s", command->id, err.message);
+	}
+	if (command->is_body_dropped)
+		return false;
 	char *text = command_text(command);
 	journal_keep_text(journal, command, text, strlen(text));
 	free(text);
+	return true;
 }
 
 void journal_write_again(struct journal *journal, struct command *command)
@@ -255,13 +265,10 @@ void journal_write_again(struct journal *journal, struct command *command)
 		command->is_rewritten = true;
 	command->is_stored = false;
 	bool needs_text = command->state < COMMAND_DONE && command->text.size == 0;
-	/* Its request is under way: if its row was not saved, its answer makes a new one, and
+	/* When its request is under way, and its row was not saved, its answer makes a new one;
 	 * should the agent die before that, the source delivers it once more. */
-	if (needs_text && command->is_body_dropped)
-		return;
-	if (needs_text)
-		keep_text_again(journal, command);
-	write_later(journal, command);
+	if (!needs_text || keep_text_again(journal, command))
+		write_later(journal, command);
 }
 
 void journal_posted(struct journal *journal, struct command *command)

@@ -109,6 +109,9 @@ void journal_spool_remove(struct journal *journal, const char *name, int64_t siz
 
 /* The file of a command's text, once no row names it any more. */
 void journal_remove_text(struct journal *journal, struct command *command);
+/* The same file as the command's text, to be named by a row of a new database. */
+NODISCARD int journal_open_text(struct journal *journal, struct command *command,
+				struct error *err);
 /* How the names of those files end. */
 #define JOURNAL_TEXT_SUFFIX ".command"
 

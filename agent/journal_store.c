@@ -148,6 +148,15 @@ void journal_remove_text(struct journal *journal, struct command *command)
 	command->has_text_file = false;
 }
 
+int journal_open_text(struct journal *journal, struct command *command, struct error *err)
+{
+	struct file_name name = name_of(command->id, JOURNAL_TEXT_SUFFIX);
+	char *path = spool_path(journal, name.text);
+	int rc = spool_open(&command->text, path, err);
+	free(path);
+	return rc;
+}
+
 static int insert_command(struct journal *journal, struct command *command, struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[INSERT_COMMAND];

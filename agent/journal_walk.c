@@ -71,8 +71,8 @@ static void read_text(const char *folder, sqlite3_stmt *statement, struct journa
 		row->text_size = text->size;
 		free(path);
 	}
-	row->is_damaged = sqlite3_column_int64(statement, 12) !=
-			  journal_checksum(row->id, row->text, row->text_size);
+	row->text_checksum = journal_checksum(row->id, row->text, row->text_size);
+	row->is_damaged = sqlite3_column_int64(statement, 12) != row->text_checksum;
 }
 
 /* folder is where the texts' files are; NULL: they are not looked at. */

@@ -226,17 +226,22 @@ static void execute(struct relay *relay, struct command *command)
 		relay_go(relay, command);
 }
 
+static void forget_body(struct command *command)
+{
+	json_object_put(command->body);
+	command->body = NULL;
+	command->is_body_dropped = true;
+}
+
 /* The payload has what the request needs. The body is kept for a journal that has to be begun
  * anew, but not where a great many, or a large one, would be in memory twice for that. */
 static void drop_body(const struct relay *relay, struct command *command)
 {
 	size_t size;
 	(void)payload_body(&command->payload, &size); /* its size alone */
-	if (relay->running <= MANY_RUNNING && size <= LARGE_BODY_BYTES)
-		return;
-	json_object_put(command->body);
-	command->body = NULL;
-	command->is_body_dropped = true;
+	if (relay->running > MANY_RUNNING || size > LARGE_BODY_BYTES ||
+	    command_has_text_file(command))
+		forget_body(command);
 }
 
 void relay_go(struct relay *relay, struct command *command)
@@ -379,8 +384,12 @@ static void open_sealed(struct relay *relay, struct command *command)
 	/* May have called back already, and the command be gone. */
 	struct opening *opening = opening_start(relay->loop, relay->key, relay->previous_key,
 						command->body, on_opened, command);
-	if (opening != NULL)
-		command->opening = opening;
+	if (opening == NULL)
+		return;
+	command->opening = opening;
+	/* What is sealed goes when it is open, and need not stand beside the payload. */
+	if (command_has_text_file(command))
+		forget_body(command);
 }
 
 /* The body is there. */

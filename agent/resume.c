@@ -55,6 +55,7 @@ struct command *resume_command(const struct journal_row *row, struct problems *p
 	command->journal_answer = row->answer;
 	command->stored_text_size = row->text_size;
 	command->has_text_file = row->has_text_file;
+	command->text_checksum = row->text_checksum;
 	command->is_stored = true;
 	command->is_interrupted = row->state == COMMAND_EXECUTING || row->attempt > 1;
 	return command;
