@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <uv.h>
 
 struct loop_timer {
@@ -16,14 +18,24 @@ struct loop_timer {
 	void *context;
 };
 
-/* libuv's view of one of curl's sockets. */
+/* libuv's view of one of curl's sockets. That of a connection stays registered when its request
+ * ends, so that the next one needs no system call. That is safe only where libcurl says when it
+ * closes the socket, or its number would come back and meet a stale watch. It says so
+ * (on_close_socket) of a connection that it has asked to read from; not of one that it gives up
+ * while it connects, of which it asks to write alone, nor of the resolver's socket pairs. */
 struct watch {
 	uv_poll_t handle;
 	struct loop *loop;
 	curl_socket_t socket;
+	int events; /* registered: of UV_READABLE and UV_WRITABLE */
+	bool is_internet;
+	bool is_idle; /* a connection without a request */
 };
 
-enum { SIGNALS = 2 };
+enum {
+	SIGNALS = 2,
+	WATCHES_STEP = 64,
+};
 
 TAILQ_HEAD(task_list, loop_task);
 
@@ -36,6 +48,9 @@ struct loop {
 	void (*on_signal)(void *context, int signal_number);
 	void *signal_context;
 	CURLM *multi;
+	/* By the number of the socket; NULL: not watched. */
+	struct watch **watches;
+	size_t watches_size;
 	struct task_list tasks;
 	struct task_list gathering;
 	uint64_t gathering_since_ns;
@@ -166,14 +181,40 @@ static int on_curl_wants_timer(CURLM *multi, long timeout_ms, void *context)
 	return 0;
 }
 
+static void on_handle_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static struct watch *watch_find(const struct loop *loop, curl_socket_t socket)
+{
+	return (size_t)socket < loop->watches_size ? loop->watches[socket] : NULL;
+}
+
+/* When this returns nothing of it is left in epoll or among the events that wait to be looked at:
+ * the number may be used again. Only the memory stays until the turn ends. */
+static void watch_close(struct watch *watch)
+{
+	watch->loop->watches[watch->socket] = NULL;
+	uv_close((uv_handle_t *)&watch->handle, on_handle_closed);
+}
+
 static void on_socket_ready(uv_poll_t *handle, int status, int events)
 {
 	struct watch *watch = (struct watch *)handle;
 	int action = 0;
+	/* Most likely the peer hung up. libcurl looks at a connection before it uses it again;
+	 * until then epoll would tell this again and again. */
+	if (watch->is_idle) {
+		watch_close(watch);
+		return;
+	}
 	/* Told of an error, libcurl would only know that there was one; reading and writing
-	 * tell it which. */
-	if (status < 0)
+	 * tell it which. libuv stopped the watch. */
+	if (status < 0) {
+		watch->events = 0;
 		action = CURL_CSELECT_IN | CURL_CSELECT_OUT;
+	}
 	if (events & UV_READABLE)
 		action |= CURL_CSELECT_IN;
 	if (events & UV_WRITABLE)
@@ -182,9 +223,24 @@ static void on_socket_ready(uv_poll_t *handle, int status, int events)
 	curl_multi_socket_action(watch->loop->multi, watch->socket, action, &running);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static bool is_internet_socket(curl_socket_t socket)
 {
-	free(handle);
+	int domain = AF_UNSPEC;
+	socklen_t size = sizeof domain;
+	getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+	return domain == AF_INET || domain == AF_INET6;
+}
+
+static void make_room_for(struct loop *loop, curl_socket_t socket)
+{
+	size_t size = loop->watches_size;
+	if ((size_t)socket < size)
+		return;
+	loop->watches_size = (size_t)socket + WATCHES_STEP;
+	loop->watches =
+	    mem_realloc_array(loop->watches, loop->watches_size, sizeof(struct watch *));
+	while (size < loop->watches_size)
+		loop->watches[size++] = NULL;
 }
 
 static struct watch *watch_new(struct loop *loop, curl_socket_t socket)
@@ -192,38 +248,68 @@ static struct watch *watch_new(struct loop *loop, curl_socket_t socket)
 	struct watch *watch = mem_new(struct watch);
 	watch->loop = loop;
 	watch->socket = socket;
+	watch->is_internet = is_internet_socket(socket);
 	int rc = uv_poll_init_socket(&loop->uv, &watch->handle, socket);
 	if (rc != 0) {
 		log_error("cannot watch a socket: %s", uv_strerror(rc));
 		free(watch);
 		return NULL;
 	}
-	curl_multi_assign(loop->multi, socket, watch);
+	make_room_for(loop, socket);
+	loop->watches[socket] = watch;
 	return watch;
+}
+
+static void watch_start(struct watch *watch, int events)
+{
+	watch->is_idle = false;
+	/* libuv would take it out of epoll and put it back. */
+	if (watch->events == events)
+		return;
+	int rc = uv_poll_start(&watch->handle, events, on_socket_ready);
+	if (rc != 0)
+		log_error("cannot watch a socket: %s", uv_strerror(rc));
+	watch->events = rc == 0 ? events : 0;
+}
+
+/* Idle it waits for what the next request will most likely wait for. */
+static void watch_rest(struct watch *watch)
+{
+	if (watch->is_internet && watch->events == UV_READABLE)
+		watch->is_idle = true;
+	else
+		watch_close(watch);
 }
 
 static int on_curl_wants_socket(CURL *easy, curl_socket_t socket, int what, void *context,
 				void *socket_context)
 {
 	(void)easy;
+	(void)socket_context;
 	struct loop *loop = context;
-	struct watch *watch = socket_context;
+	struct watch *watch = watch_find(loop, socket);
 	if (what == CURL_POLL_REMOVE) {
 		if (watch != NULL)
-			uv_close((uv_handle_t *)&watch->handle, on_handle_closed);
-		curl_multi_assign(loop->multi, socket, NULL);
+			watch_rest(watch);
 		return 0;
 	}
 	/* Never -1: libcurl would give up all its transfers, for good. Without a watch this one
 	 * runs into its timeout. */
 	if (watch == NULL && (watch = watch_new(loop, socket)) == NULL)
 		return 0;
-	int events =
-	    (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-	int rc = uv_poll_start(&watch->handle, events, on_socket_ready);
-	if (rc != 0)
-		log_error("cannot watch a socket: %s", uv_strerror(rc));
+	watch_start(watch, (what & CURL_POLL_IN ? UV_READABLE : 0) |
+			       (what & CURL_POLL_OUT ? UV_WRITABLE : 0));
 	return 0;
+}
+
+/* Also for connections that no transfer has any more: closed in libcurl's pool or with it. */
+static int on_close_socket(void *context, curl_socket_t socket)
+{
+	struct loop *loop = context;
+	struct watch *watch = watch_find(loop, socket);
+	if (watch != NULL)
+		watch_close(watch);
+	return close(socket);
 }
 
 static void on_uv_signal(uv_signal_t *handle, int signal_number)
@@ -281,7 +367,7 @@ void loop_free(struct loop *loop)
 		return;
 	assert(TAILQ_EMPTY(&loop->tasks) && TAILQ_EMPTY(&loop->gathering) &&
 	       TAILQ_EMPTY(&loop->pieces));
-	/* curl first: closing its connections takes its sockets out of libuv. */
+	/* curl first: closing its connections takes its sockets out of libuv (on_close_socket). */
 	if (loop->multi != NULL)
 		curl_multi_cleanup(loop->multi);
 	uv_walk(&loop->uv, close_if_open, NULL);
@@ -290,6 +376,7 @@ void loop_free(struct loop *loop)
 	assert(rc == 0);
 	(void)rc; /* only an assertion's matter: every handle was closed above */
 	curl_global_cleanup();
+	free(loop->watches);
 	free(loop);
 }
 
@@ -415,6 +502,8 @@ void loop_set_max_connections(struct loop *loop, size_t count)
 int loop_transfer_add(struct loop *loop, struct loop_transfer *transfer, struct error *err)
 {
 	curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer);
+	curl_easy_setopt(transfer->easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+	curl_easy_setopt(transfer->easy, CURLOPT_CLOSESOCKETDATA, loop);
 	CURLMcode code = curl_multi_add_handle(loop->multi, transfer->easy);
 	if (code != CURLM_OK)
 		return error_set(err, ERR_SYSTEM, "cannot start a transfer: %s",

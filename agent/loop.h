@@ -61,8 +61,9 @@ void loop_block_stop_signals(void);
 void loop_on_stop_signal(struct loop *loop, void (*on_signal)(void *context, int signal_number),
 			 void *context);
 
-/* For http.c alone: starts a curl easy handle and calls back once when it is done, with
- * its CURLcode, never from inside these functions. Removing one ends it without a call. */
+/* For http.c and http_knock.c alone: starts a curl easy handle and calls back once when it is
+ * done, with its CURLcode, never from inside these functions. Removing one ends it without a
+ * call. CURLOPT_PRIVATE and CURLOPT_CLOSESOCKETFUNCTION are the loop's. */
 struct loop_transfer {
 	void *easy; /* CURL * */
 	void (*on_done)(void *context, int curl_code);

@@ -201,6 +201,14 @@ class RawTarget:
             assert self._news.wait_for(lambda: len(self._requests[path]) >= count, PATIENCE), (
                 f"{len(self._requests[path])} of {count} requests on {path}")
 
+    def hang_up(self):
+        """Ends all connections, which are to be idle; returns when they are closed here."""
+        with self._news:
+            for connection in self._open:
+                # Reading then ends in the connection's own thread, which closes it.
+                connection.shutdown(socket.SHUT_RD)
+            assert self._news.wait_for(lambda: not self._open, PATIENCE), len(self._open)
+
     def close(self):
         self.stopping.set()
         self.listener.close()
@@ -234,9 +242,10 @@ class RawTarget:
         except OSError:
             pass
         finally:
+            connection.close()
             with self._news:
                 self._open.discard(connection)
-            connection.close()
+                self._news.notify_all()
 
     def _exchange(self, connection, reader, number):
         request = reader.request(number)

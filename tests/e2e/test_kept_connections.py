@@ -1,0 +1,120 @@
+"""Connections that are kept for the next request: the agent lives on well when they end."""
+
+import contextlib
+import os
+import ssl
+
+import pytest
+
+from support.raw_target import Gate, RawTarget, answer, closed_port, text
+from support.requestors import TERMINAL, failure_in
+
+MANY = 100
+
+
+@pytest.fixture(params=["http", "https"])
+def target(request, certificates):
+    """Its connections are those of one agent."""
+    context = None
+    if request.param == "https":
+        good = certificates.shown["good"]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(good.certificate_file, good.key_file)
+    with contextlib.closing(RawTarget(context)) as target:
+        yield target
+
+
+@pytest.fixture
+def agent(fake_agent, certificates):
+    return fake_agent(MAX_IN_FLIGHT=2 * MANY, MAX_IN_FLIGHT_PER_HOST=MANY,
+                      CA_FILE=certificates.ca.certificate_file)
+
+
+def post(url, **fields):
+    return {"method": "POST", "url": url, "body": {"mode": "raw", "raw": "x"}, **fields}
+
+
+def descriptors(agent):
+    return len(os.listdir(f"/proc/{agent.process.popen.pid}/fd"))
+
+
+def cpu_seconds(agent):
+    with open(f"/proc/{agent.process.popen.pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_long_polls(fake, count):
+    """Each takes a second of an agent that has nothing to do."""
+    fake.wait_for_receives(len(fake.calls_to("receive")) + count)
+
+
+def use_at_once(fake, target, count=MANY):
+    """So many commands on as many connections; each arrives at the target exactly once."""
+    gate = Gate(answer(body=b"open"))
+    url = target.url(gate)
+    ids = [fake.give(post(f"{url}?n={number}")) for number in range(count)]
+    target.wait_for(url, count)
+    gate.open.set()
+    ends = [fake.wait_end(command_id) for command_id in ids]
+    assert {end["body"]["body"] for end in ends} == {"open"}
+    sent = [request.line.split("n=")[1].split(" ")[0] for request in target.requests(url)]
+    assert sorted(map(int, sent)) == list(range(count))
+    return {request.connection for request in target.requests(url)}
+
+
+def test_a_connection_that_ends_between_requests_is_not_used_again(fake, agent, target):
+    for _ in range(5):
+        url = target.url(text("once"))
+        assert fake.send(post(url))["body"]["body"] == "once"
+        assert fake.send(post(url))["body"]["body"] == "once"
+        assert len({request.connection for request in target.requests(url)}) == 1
+        assert len(target.requests(url)) == 2
+        target.hang_up()
+
+
+def test_many_connections_that_end_at_once_cost_nothing_and_are_made_anew(fake, agent, target):
+    wait_for_long_polls(fake, 1)
+    before = descriptors(agent)
+    assert len(use_at_once(fake, target)) == MANY
+    wait_for_long_polls(fake, 1)
+    assert descriptors(agent) >= before + MANY
+    busy = cpu_seconds(agent)
+    target.hang_up()
+    wait_for_long_polls(fake, 4)
+    assert cpu_seconds(agent) - busy < 0.5
+    # libcurl looks for dead connections when it needs one, but not twice a second.
+    assert descriptors(agent) < before + 10
+    assert len(use_at_once(fake, target)) == MANY
+    agent.stop()
+
+
+def test_connections_that_stay_are_used_again_after_others_have_ended(fake, agent, target):
+    with contextlib.closing(RawTarget()) as other:
+        use_at_once(fake, other)
+        kept = use_at_once(fake, target)
+        for _ in range(3):
+            other.hang_up()
+            assert use_at_once(fake, target) == kept
+            use_at_once(fake, other)
+
+
+def test_sockets_of_all_kinds_take_each_others_numbers(fake, agent, target, silent_port):
+    """Kept connections, those given up while they connect, and the resolver's."""
+    with contextlib.ExitStack() as holders:
+        for _ in range(4):
+            use_at_once(fake, target, 20)
+            dead = [fake.give(post(f"http://127.0.0.1:{silent_port}/", timeout=300))
+                    for _ in range(20)]
+            target.hang_up()
+            named = []
+            for _ in range(20):
+                holder, port = closed_port()  # libcurl remembers names with their ports
+                holders.enter_context(holder)
+                named.append(fake.give(post(f"http://localhost:{port}/")))
+            use_at_once(fake, target, 20)
+            codes = [failure_in(fake.wait_end(command_id)["body"])["code"]
+                     for command_id in dead + named]
+            assert codes == ["ETIMEDOUT"] * 20 + ["ECONNREFUSED"] * 20
+    ended = [update["commandId"] for update in fake.updates if update["status"] in TERMINAL]
+    assert len(ended) == len(set(ended))
