@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -199,14 +200,30 @@ static void watch_close(struct watch *watch)
 	uv_close((uv_handle_t *)&watch->handle, on_handle_closed);
 }
 
+/* Between two requests nothing comes but the end, perhaps with last words: a 408, TLS's notice.
+ * While there are any to be read libcurl 7.88 takes the connection for alive, and after a reset
+ * too; the next request would be lost on it, or answered with them. So they go, and it sees the
+ * end. False: there was nothing. */
+static bool take_end(curl_socket_t socket)
+{
+	char last_words[4096];
+	if (recv(socket, last_words, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN)
+		return false;
+	shutdown(socket, SHUT_RDWR);
+	while (recv(socket, last_words, sizeof last_words, MSG_DONTWAIT) > 0)
+		;
+	return true;
+}
+
 static void on_socket_ready(uv_poll_t *handle, int status, int events)
 {
 	struct watch *watch = (struct watch *)handle;
 	int action = 0;
-	/* Most likely the peer hung up. libcurl looks at a connection before it uses it again;
-	 * until then epoll would tell this again and again. */
+	/* libcurl looks at a connection when it wants to use it again; until then epoll would tell
+	 * its end again and again. */
 	if (watch->is_idle) {
-		watch_close(watch);
+		if (take_end(watch->socket) || status < 0)
+			watch_close(watch);
 		return;
 	}
 	/* Told of an error, libcurl would only know that there was one; reading and writing

@@ -63,24 +63,33 @@ def use_at_once(fake, target, count=MANY):
     return {request.connection for request in target.requests(url)}
 
 
-def test_a_connection_that_ends_between_requests_is_not_used_again(fake, agent, target):
+ENDS = pytest.mark.parametrize("how", [
+    {}, {"with_notice": True}, {"with_reset": True},
+    {"last_words": answer("408 Request Timeout", ["Connection: close"])}],
+    ids=["closed", "with notice", "reset", "with last words"])
+
+
+@ENDS
+def test_a_connection_that_ends_between_requests_is_not_used_again(fake, agent, target, how):
     for _ in range(5):
         url = target.url(text("once"))
         assert fake.send(post(url))["body"]["body"] == "once"
         assert fake.send(post(url))["body"]["body"] == "once"
         assert len({request.connection for request in target.requests(url)}) == 1
         assert len(target.requests(url)) == 2
-        target.hang_up()
+        target.hang_up(**how)
 
 
-def test_many_connections_that_end_at_once_cost_nothing_and_are_made_anew(fake, agent, target):
+@ENDS
+def test_many_connections_that_end_at_once_cost_nothing_and_are_made_anew(
+        fake, agent, target, how):
     wait_for_long_polls(fake, 1)
     before = descriptors(agent)
     assert len(use_at_once(fake, target)) == MANY
     wait_for_long_polls(fake, 1)
     assert descriptors(agent) >= before + MANY
     busy = cpu_seconds(agent)
-    target.hang_up()
+    target.hang_up(**how)
     wait_for_long_polls(fake, 4)
     assert cpu_seconds(agent) - busy < 0.5
     # libcurl looks for dead connections when it needs one, but not twice a second.

@@ -9,6 +9,7 @@ that URL (the last one again and again):
 """
 
 import collections
+import contextlib
 import itertools
 import re
 import socket
@@ -167,6 +168,7 @@ class RawTarget:
         self._requests = collections.defaultdict(list)
         self._numbers = itertools.count(1)
         self._open = set()
+        self._gives_notice = False
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -201,13 +203,25 @@ class RawTarget:
             assert self._news.wait_for(lambda: len(self._requests[path]) >= count, PATIENCE), (
                 f"{len(self._requests[path])} of {count} requests on {path}")
 
-    def hang_up(self):
-        """Ends all connections, which are to be idle; returns when they are closed here."""
+    def hang_up(self, last_words=b"", with_reset=False, with_notice=False):
+        """Ends all connections, which are to be idle; returns when they are closed here.
+
+        with_notice: as https servers do, with TLS's own sign that it is over (close_notify)."""
+        self._gives_notice = with_notice
         with self._news:
             for connection in self._open:
-                # Reading then ends in the connection's own thread, which closes it.
-                connection.shutdown(socket.SHUT_RD)
+                with contextlib.suppress(OSError):  # the peer may have closed it by now
+                    self._end(connection, last_words, with_reset)
             assert self._news.wait_for(lambda: not self._open, PATIENCE), len(self._open)
+
+    @staticmethod
+    def _end(connection, last_words, with_reset):
+        connection.sendall(last_words)
+        if with_reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Reading then ends in the connection's own thread, which closes it. (SSLSocket's own
+        # shutdown would take its TLS away.)
+        socket.socket.shutdown(connection, socket.SHUT_RD)
 
     def close(self):
         self.stopping.set()
@@ -242,10 +256,18 @@ class RawTarget:
         except OSError:
             pass
         finally:
+            if self._gives_notice and self.context:
+                self._give_notice(connection)
             connection.close()
             with self._news:
                 self._open.discard(connection)
                 self._news.notify_all()
+
+    @staticmethod
+    def _give_notice(connection):
+        connection.settimeout(0)
+        with contextlib.suppress(OSError):  # the peer's own notice is not waited for
+            connection.unwrap()
 
     def _exchange(self, connection, reader, number):
         request = reader.request(number)
