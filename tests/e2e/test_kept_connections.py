@@ -1,13 +1,14 @@
 """Connections that are kept for the next request: the agent lives on well when they end."""
 
 import contextlib
+import itertools
 import os
 import ssl
 
 import pytest
 
-from support.raw_target import Gate, RawTarget, answer, closed_port, text
-from support.requestors import TERMINAL, failure_in
+from support.raw_target import Gate, Hang, RawTarget, answer, text
+from support.requestors import failure_in
 
 MANY = 100
 
@@ -109,21 +110,22 @@ def test_connections_that_stay_are_used_again_after_others_have_ended(fake, agen
 
 
 def test_sockets_of_all_kinds_take_each_others_numbers(fake, agent, target, silent_port):
-    """Kept connections, those given up while they connect, and the resolver's."""
-    with contextlib.ExitStack() as holders:
-        for _ in range(4):
-            use_at_once(fake, target, 20)
-            dead = [fake.give(post(f"http://127.0.0.1:{silent_port}/", timeout=300))
-                    for _ in range(20)]
-            target.hang_up()
-            named = []
-            for _ in range(20):
-                holder, port = closed_port()  # libcurl remembers names with their ports
-                holders.enter_context(holder)
-                named.append(fake.give(post(f"http://localhost:{port}/")))
-            use_at_once(fake, target, 20)
-            codes = [failure_in(fake.wait_end(command_id)["body"])["code"]
-                     for command_id in dead + named]
-            assert codes == ["ETIMEDOUT"] * 20 + ["ECONNREFUSED"] * 20
-    ended = [update["commandId"] for update in fake.updates if update["status"] in TERMINAL]
-    assert len(ended) == len(set(ended))
+    """Connections that are kept, that are given up while they connect or while they wait for an
+    answer, and the pairs through which libcurl's resolver speaks."""
+    silent = target.url(Hang())
+    codes = {}
+    names = (f"http://nobody-{number}.invalid/" for number in itertools.count())
+    for _ in range(4):
+        use_at_once(fake, target, 20)
+        for _ in range(10):
+            codes[fake.give(post(silent, timeout=300))] = "ECONNABORTED"
+            codes[fake.give(post(next(names), timeout=10000))] = "ENOTFOUND"
+            codes[fake.give(post(f"http://127.0.0.1:{silent_port}/", timeout=300))] = "ETIMEDOUT"
+        for command_id in codes:
+            fake.wait_end(command_id)
+        for _ in range(10):
+            codes[fake.give(post(next(names), timeout=10000))] = "ENOTFOUND"
+        use_at_once(fake, target, 20)
+        target.hang_up()
+    assert codes == {command_id: failure_in(fake.wait_end(command_id)["body"])["code"]
+                     for command_id in codes}
