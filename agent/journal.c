@@ -15,8 +15,6 @@ enum {
 	LAZY_MS = 1000, /* how long "posted" may wait for company … */
 	LAZY_MAX = 512, /* … and how much of it is enough */
 	RETRY_MS = 1000,
-	BUSY_MS = 2,
-	BUSY_ROWS = 8,
 	TIDY_MS = 60000,
 	TIDY_MORE_MS = 20, /* there is more to drop than is dropped at once */
 };
@@ -105,10 +103,9 @@ static void forget_posted(struct journal *journal)
 	}
 }
 
-/* The writes are on disk: whoever waited for them goes on. How many were there? */
-static size_t tell_durable(struct journal *journal)
+/* The writes are on disk: whoever waited for them goes on. */
+static void tell_durable(struct journal *journal)
 {
-	size_t count = 0;
 	struct journal_list_head written;
 	TAILQ_INIT(&written);
 	TAILQ_CONCAT(&written, &journal->unwritten, journal_link);
@@ -121,9 +118,7 @@ static size_t tell_durable(struct journal *journal)
 			journal_remove_text(journal, command);
 		if (!command->is_rewritten)
 			journal->events.on_durable(journal->events.context, command);
-		count++;
 	}
-	return count;
 }
 
 /* Who stopped taking commands for want of room is told when there is some. */
@@ -183,29 +178,16 @@ static void flush(void *context)
 	backoff_succeed(&journal->trouble);
 	if (journal->is_posted_due)
 		forget_posted(journal);
-	journal->committed_ms = clock_monotonic_ms();
-	journal->committed_rows = tell_durable(journal);
+	tell_durable(journal);
 	if (!journal->is_off)
 		journal_bytes_added(journal);
 	tell_room(journal);
 }
 
-/* While transactions write many commands each, one follows the other by BUSY_MS: what comes
- * meanwhile goes together. A command alone waits for nobody. */
-static bool is_busy(const struct journal *journal)
-{
-	return journal->committed_rows >= BUSY_ROWS &&
-	       clock_monotonic_ms() - journal->committed_ms < BUSY_MS;
-}
-
 /* Not while a failed write waits for its retry: a full disk must not cost a busy loop. */
 static void flush_at_turn_end(struct journal *journal)
 {
-	if (loop_timer_is_running(journal->retry) || loop_timer_is_running(journal->busy))
-		return;
-	if (is_busy(journal))
-		loop_timer_start(journal->busy, BUSY_MS);
-	else
+	if (!loop_timer_is_running(journal->retry))
 		loop_defer_gathering(journal->loop, &journal->flush);
 }
 
@@ -403,7 +385,6 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 	journal->flush = (struct loop_task){.run = flush, .context = journal};
 	journal->end_reading = (struct loop_task){.run = end_reading, .context = journal};
 	journal->lazy = loop_timer_new(loop, on_lazy, journal);
-	journal->busy = loop_timer_new(loop, flush, journal);
 	journal->retry = loop_timer_new(loop, on_retry, journal);
 	journal->tidy = loop_timer_new(loop, on_tidy, journal);
 	journal->is_off = bench_without_journal();
@@ -443,7 +424,6 @@ void journal_close(struct journal *journal)
 	loop_cancel(journal->loop, &journal->flush);
 	loop_cancel(journal->loop, &journal->end_reading);
 	loop_timer_free(journal->lazy);
-	loop_timer_free(journal->busy);
 	loop_timer_free(journal->retry);
 	loop_timer_free(journal->tidy);
 	journal_close_database(journal);

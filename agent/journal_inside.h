@@ -81,9 +81,6 @@ struct journal {
 	struct loop_task flush;
 	struct loop_task end_reading;
 	struct loop_timer *lazy; /* for what nobody waits for */
-	struct loop_timer *busy; /* for company, while there is much to write */
-	int64_t committed_ms;    /* monotonic; the last transaction, … */
-	size_t committed_rows;   /* … and how many commands it wrote */
 	struct loop_timer *retry;
 	struct loop_timer *tidy;
 	struct backoff trouble;
