@@ -2,6 +2,7 @@
 
 #include "agent/http_decode.h"
 #include "agent/http_failure.h"
+#include "agent/http_proxy.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -92,55 +93,6 @@ void http_client_free(struct http_client *client)
 struct loop *http_client_loop(const struct http_client *client)
 {
 	return client->loop;
-}
-
-void http_headers_add(struct http_headers *headers, const char *name, const char *value)
-{
-	assert(str_is_token(name, strlen(name)));
-	assert(str_is_header_value(value, strlen(value)));
-	headers->items =
-	    mem_realloc_array(headers->items, headers->count + 1, sizeof headers->items[0]);
-	headers->items[headers->count++] =
-	    (struct http_header){.name = mem_strdup(name), .value = mem_strdup(value)};
-}
-
-const char *http_headers_get(const struct http_headers *headers, const char *name)
-{
-	for (size_t i = 0; i < headers->count; i++) {
-		if (str_equal_nocase(headers->items[i].name, name))
-			return headers->items[i].value;
-	}
-	return NULL;
-}
-
-void http_headers_remove(struct http_headers *headers, const char *name)
-{
-	size_t kept = 0;
-	for (size_t i = 0; i < headers->count; i++) {
-		if (str_equal_nocase(headers->items[i].name, name)) {
-			free(headers->items[i].name);
-			free(headers->items[i].value);
-		} else {
-			headers->items[kept++] = headers->items[i];
-		}
-	}
-	headers->count = kept;
-}
-
-void http_headers_copy(const struct http_headers *from, struct http_headers *to)
-{
-	for (size_t i = 0; i < from->count; i++)
-		http_headers_add(to, from->items[i].name, from->items[i].value);
-}
-
-void http_headers_release(struct http_headers *headers)
-{
-	for (size_t i = 0; i < headers->count; i++) {
-		free(headers->items[i].name);
-		free(headers->items[i].value);
-	}
-	free(headers->items);
-	*headers = (struct http_headers){0};
 }
 
 static int keep_body(void *context, const void *bytes, size_t size)
@@ -495,45 +447,6 @@ static const char *host_of(CURL *easy, CURLU **parsed, char **host)
 	return *host;
 }
 
-/* "host:port" of a proxy, without its user and password; 0 when it cannot be read. */
-static long proxy_name(const char *proxy, char name[HTTP_PROXY_NAME_SIZE])
-{
-	CURLU *url = curl_url();
-	char *host = NULL;
-	char *port = NULL;
-	long number = 0;
-	if (url != NULL &&
-	    curl_url_set(url, CURLUPART_URL, proxy,
-			 CURLU_GUESS_SCHEME | CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
-	    curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
-		/* libcurl's own default for proxies. */
-		bool has_port = curl_url_get(url, CURLUPART_PORT, &port, 0) == CURLUE_OK;
-		snprintf(name, HTTP_PROXY_NAME_SIZE, "%.255s:%.5s", host, has_port ? port : "1080");
-		number = has_port ? strtol(port, NULL, 10) : 1080;
-	}
-	curl_free(host);
-	curl_free(port);
-	curl_url_cleanup(url);
-	return number;
-}
-
-/* Was it a proxy that this exchange talked to, or tried to? NO_PROXY may have kept it away; the
- * port of the connection tells. */
-static void find_proxy(const struct http_exchange *exchange, char name[HTTP_PROXY_NAME_SIZE])
-{
-	long port = 0;
-	const char *tried = strrchr(exchange->address, ':');
-	name[0] = '\0';
-	if (exchange->proxy == NULL)
-		return;
-	curl_easy_getinfo(exchange->easy, CURLINFO_PRIMARY_PORT, &port);
-	if (port == 0 && tried != NULL)
-		port = strtol(tried + 1, NULL, 10);
-	/* Without a port nobody was reached: its name could not be looked up. */
-	if (proxy_name(exchange->proxy, name) != port && port != 0)
-		name[0] = '\0';
-}
-
 static void explain(struct http_exchange *exchange, CURLcode code, struct http_response *response)
 {
 	CURL *easy = exchange->easy;
@@ -624,7 +537,8 @@ static void on_transfer_done(void *context, int curl_code)
 	curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
 	bool is_whole = is_answered(exchange, (CURLcode)curl_code);
 	if (!is_whole || status >= 400)
-		find_proxy(exchange, response.proxy);
+		http_proxy_in_the_way(exchange->easy, exchange->proxy, exchange->address,
+				      response.proxy);
 	if (is_whole) {
 		response.status = (int)status;
 		response.is_decoded = exchange->decoder != NULL;

@@ -5,6 +5,7 @@
 #ifndef AGENT_HTTP_H
 #define AGENT_HTTP_H
 
+#include "agent/http_headers.h"
 #include "agent/loop.h"
 #include "agent/spool.h"
 #include "base/buf.h"
@@ -33,22 +34,6 @@ struct http_client *http_client_new(struct loop *loop, const char *ca_file, size
 				    struct error *err);
 void http_client_free(struct http_client *client);
 struct loop *http_client_loop(const struct http_client *client);
-
-/* Headers in order; names are tokens and values hold no CR, LF or NUL (the caller has
- * checked: http.c asserts it). */
-struct http_headers {
-	struct http_header {
-		char *name;
-		char *value;
-	} * items;
-	size_t count;
-};
-void http_headers_add(struct http_headers *headers, const char *name, const char *value);
-/* The first of that name, letter case ignored, or NULL. */
-const char *http_headers_get(const struct http_headers *headers, const char *name);
-void http_headers_remove(struct http_headers *headers, const char *name);
-void http_headers_copy(const struct http_headers *from, struct http_headers *to);
-void http_headers_release(struct http_headers *headers);
 
 /* One part of multipart/form-data (RFC 7578); borrowed. */
 struct http_part {
