@@ -1,7 +1,7 @@
 /* What the parts of the journal share: journal.c decides when is written, journal_store.c
  * writes and reads the rows, journal_open.c opens the folder and the database,
  * journal_salvage.c saves what it can of a damaged one, journal_room.c drops what is old,
- * journal_walk.c reads what waits. Nobody else includes it.
+ * journal_walk.c reads what waits, journal_convert.c takes over from an earlier version. Nobody else includes it.
  *
  * Four tables, so that each step of a command adds a row at the end of one, and none writes
  * again what an earlier step wrote:
@@ -133,6 +133,11 @@ NODISCARD int journal_find_posted(struct journal *journal, const char *id, struc
 /* By the command's journal_answer. ERR_NOT_FOUND: dropped; ERR_INVALID: lost; ERR_SYSTEM. */
 NODISCARD int journal_read_answer(struct journal *journal, const struct command *command,
 				  enum journal_load how, struct spool *json, struct error *err);
+
+/* Is it the one table of version 0? */
+bool journal_is_convertible(struct sqlite3 *db);
+/* Makes today's tables, by that SQL, with what it has. */
+NODISCARD int journal_convert(struct sqlite3 *db, const char *tables, struct error *err);
 
 /* Was SQLite's last error that what it read is damaged? */
 bool journal_is_damage(struct journal *journal);

@@ -19,7 +19,6 @@
 enum { SPACE_BYTES = 256 * 1024 }; /* without which there is no use in starting */
 
 static const char SCHEMA[] =
-    "BEGIN IMMEDIATE;"
     "CREATE TABLE commands ("
     " seq INTEGER PRIMARY KEY, id TEXT NOT NULL, state INTEGER NOT NULL, receipt TEXT,"
     " attempt INTEGER NOT NULL, upload_url TEXT, expires_at INTEGER NOT NULL,"
@@ -37,8 +36,7 @@ static const char SCHEMA[] =
     " posted_at INTEGER NOT NULL, status INTEGER NOT NULL, ended_at INTEGER NOT NULL,"
     " http_status INTEGER NOT NULL, answer_size INTEGER NOT NULL, answer INTEGER);"
     "CREATE INDEX posted_by_id ON posted (id_key);"
-    "PRAGMA user_version = 2;"
-    "COMMIT";
+    "PRAGMA user_version = 2;";
 
 int journal_fail(sqlite3 *db, struct error *err, const char *what)
 {
@@ -93,18 +91,26 @@ static int make_folder(const char *path, struct error *err)
 	return error_set_errno(err, errno, "STATE_DIR: cannot make %s", path);
 }
 
-static int make_tables(struct journal *journal, const char *path, struct error *err)
+static int make_tables(struct journal *journal, struct error *err)
+{
+	if (execute_text(journal->db, "BEGIN IMMEDIATE", err) != 0)
+		return err->code;
+	if (sqlite3_exec(journal->db, SCHEMA, NULL, NULL, NULL) != SQLITE_OK)
+		return journal_fail(journal->db, err, "making the tables");
+	return execute_text(journal->db, "COMMIT", err);
+}
+
+static int ready_tables(struct journal *journal, const char *path, struct error *err)
 {
 	int64_t version = journal_query_number(journal->db, "PRAGMA user_version");
-	bool is_new = version == 0 &&
-		      journal_query_number(journal->db, "SELECT count(*) FROM sqlite_schema") == 0;
-	if (is_new)
-		return sqlite3_exec(journal->db, SCHEMA, NULL, NULL, NULL) == SQLITE_OK
-			   ? 0
-			   : journal_fail(journal->db, err, "making the tables");
 	/* What cannot be read is found by is_sound. */
 	if (version == JOURNAL_VERSION || journal_is_damage(journal))
 		return 0;
+	if (version == 0 && journal_is_convertible(journal->db))
+		return journal_convert(journal->db, SCHEMA, err);
+	if (version == 0 &&
+	    journal_query_number(journal->db, "SELECT count(*) FROM sqlite_schema") == 0)
+		return make_tables(journal, err);
 	return error_set(err, ERR_INVALID,
 			 "%s was written by another version of the agent (journal version %lld, "
 			 "this agent's is %d): let that version post what waits in it, then move "
@@ -163,7 +169,7 @@ static int open_database(struct journal *journal, const char *path, struct error
 	    execute_text(journal->db,
 			 is_full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
 			 err) != 0 ||
-	    make_tables(journal, path, err) != 0)
+	    ready_tables(journal, path, err) != 0)
 		return err->code;
 	return prepare_statements(journal, path, err);
 }

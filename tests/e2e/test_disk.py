@@ -15,7 +15,7 @@ from support.fake_service import wrong
 from support.journals import Journal
 from support.processes import Process, Run, agent_command, clean_environment
 from support.raw_target import Gate, answer, text
-from support.requestors import V2
+from support.requestors import PLAIN, V2, timestamp
 from support.v2 import WithCryptography
 
 KEY = bytes(range(32))
@@ -294,6 +294,52 @@ def test_an_answer_of_an_earlier_life_is_not_taken_for_that_of_a_new_command(sit
     third = next_life(pair.agent)
     assert pair.requestor.wait(record["id"])["responseBody"]["body"] == "new"
     third.stop()
+
+
+VERSION_0 = """
+    CREATE TABLE commands (
+        seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state INTEGER NOT NULL, command BLOB,
+        receipt TEXT, attempt INTEGER NOT NULL, upload_url TEXT, expires_at INTEGER NOT NULL,
+        received_at INTEGER NOT NULL, status INTEGER, ended_at INTEGER, posted_at INTEGER,
+        answer BLOB, answer_file TEXT, answer_size INTEGER{});
+    CREATE INDEX commands_open ON commands (seq) WHERE posted_at IS NULL;
+    CREATE INDEX commands_posted ON commands (posted_at) WHERE posted_at IS NOT NULL;
+"""
+
+
+@pytest.mark.parametrize("late_column", ["", ", http_status INTEGER"], ids=["oldest", "older"])
+def test_a_journal_of_an_earlier_version_goes_on(fake, fake_agent, raw, tmp_path, late_column):
+    """One command in each state; none is lost, and none is executed again unasked."""
+    now_ms = int(time.time() * 1000)
+    url = raw.url(text("executed"))
+
+    def row(command_id, state, method=None, stored=None, posted_at=None):
+        command = method and json.dumps({
+            "commandId": command_id, "targetId": fake.agent_id, "action": PLAIN,
+            "createdAt": timestamp(), "expiresAt": timestamp(600),
+            "body": {"method": method, "url": url}, "bodyDelivery": "embedded"}).encode()
+        stored = stored and json.dumps({"body": stored, "statusCode": 200}).encode()
+        return (command_id, state, command, now_ms + 600000, now_ms, 0, now_ms, posted_at, stored,
+                stored and len(stored))
+
+    with sqlite3.connect(tmp_path / "journal.db") as database:
+        database.executescript(VERSION_0.format(late_column))
+        database.executemany(
+            "INSERT INTO commands (id, state, command, attempt, expires_at, received_at, status,"
+            " ended_at, posted_at, answer, answer_size) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?)",
+            [row("posted", 4, stored="of old", posted_at=now_ms), row("done", 3, stored="waits"),
+             row("executing", 2, "POST"), row("received", 1, "POST")])
+    database.close()
+    agent = fake_agent(STATE_DIR=tmp_path)
+    ends = {command_id: fake.wait_end(command_id) for command_id in ("done", "executing", "received")}
+    assert ends["done"]["body"]["body"] == "waits"
+    assert explanation(ends["executing"]["body"])["code"] == "INTERRUPTED"
+    assert ends["received"]["body"]["body"] == "executed" and len(raw.requests(url)) == 1
+    fake.give({"method": "POST", "url": url}, commandId="posted")
+    assert fake.wait_end("posted")["body"]["body"] == "of old" and len(raw.requests(url)) == 1
+    agent.process.wait_for(lambda line: "was converted" in line)
+    Journal(agent).wait_for_count("posted", 4)
+    agent.stop()
 
 
 def test_a_journal_of_another_version_stops_the_start_with_a_clear_message(site, raw):

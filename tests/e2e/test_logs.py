@@ -188,9 +188,9 @@ def test_a_level_of_warn_leaves_out_the_commands(site, raw):
     assert agent.log == ""
 
 
-def test_lines_are_text_on_a_terminal_and_json_otherwise(fake):
+def test_lines_are_text_on_a_terminal_and_json_otherwise(fake, tmp_path):
     terminal, its_end = os.openpty()
-    agent = subprocess.Popen(agent_command("run"), env=clean_environment(fake.settings()),
+    agent = subprocess.Popen(agent_command("run"), env=clean_environment(fake.settings(STATE_DIR=tmp_path)),
                              stdin=subprocess.DEVNULL, stderr=its_end)
     os.close(its_end)
     try:

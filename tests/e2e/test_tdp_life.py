@@ -1,8 +1,6 @@
 """TDP over time: how many calls, credentials that end, and which transport is chosen."""
 
-import contextlib
 import json
-import sqlite3
 import time
 
 import pytest
@@ -196,16 +194,3 @@ def test_what_the_journal_has_goes_on_before_the_service_is_found(tdp, raw):
     assert not tdp.ends(command_id)
     assert tdp.wait_end(command_id)["status"] == "SUCCESS"
     tdp.wait_empty()
-
-
-def test_a_journal_of_an_earlier_version_goes_on(tdp, raw):
-    # A long poll that was given up takes a message with it while the emulator still waits.
-    agent = tdp.start(POLL_WAIT_SECONDS=1)
-    assert tdp.send({"method": "GET", "url": raw.url()})["status"] == "SUCCESS"
-    agent.stop()
-    with contextlib.closing(sqlite3.connect(f"{agent.state.name}/journal.db")) as journal:
-        journal.execute("ALTER TABLE commands DROP COLUMN http_status")
-        journal.commit()
-    tdp.gate.wait_for(lambda: tdp.gate.open == 0)
-    agent.start()
-    assert tdp.send({"method": "GET", "url": raw.url()})["status"] == "SUCCESS"
