@@ -39,6 +39,10 @@ def descriptors(agent):
     return len(os.listdir(f"/proc/{agent.process.popen.pid}/fd"))
 
 
+# An agent that spins takes four seconds of four long polls; under a checker an idle one takes some.
+SPIN = 4 if os.environ.get("RELAY_WRAPPER") else 1
+
+
 def cpu_seconds(agent):
     with open(f"/proc/{agent.process.popen.pid}/stat", encoding="ascii") as stat:
         fields = stat.read().rsplit(")", 1)[1].split()
@@ -92,7 +96,7 @@ def test_many_connections_that_end_at_once_cost_nothing_and_are_made_anew(
     busy = cpu_seconds(agent)
     target.hang_up(**how)
     wait_for_long_polls(fake, 4)
-    assert cpu_seconds(agent) - busy < 0.5
+    assert cpu_seconds(agent) - busy < SPIN / 2
     # libcurl looks for dead connections when it needs one, but not twice a second.
     assert descriptors(agent) < before + 10
     assert len(use_at_once(fake, target)) == MANY
