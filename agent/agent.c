@@ -277,9 +277,8 @@ static void on_posted(void *context, struct transport_post **posts, size_t count
 static void on_lost(void *context, const char *receipt)
 {
 	struct agent *agent = context;
-	for (struct command *next, *command = held_first(&agent->held); command != NULL;
-	     command = next) {
-		next = held_next(command);
+	for (struct command *command = held_first(&agent->held); command != NULL;
+	     command = held_next(command)) {
 		if (command->receipt != NULL && strcmp(command->receipt, receipt) == 0)
 			log_warn("command %s: its lease was lost, another agent may get it too",
 				 command->id);
@@ -328,9 +327,8 @@ static void on_room(void *context)
 static void on_begun_anew(void *context)
 {
 	struct agent *agent = context;
-	for (struct command *next, *command = held_first(&agent->held); command != NULL;
-	     command = next) {
-		next = held_next(command);
+	for (struct command *command = held_first(&agent->held); command != NULL;
+	     command = held_next(command)) {
 		journal_write_again(agent->journal, command);
 	}
 }
@@ -460,9 +458,8 @@ static void raise_descriptor_limit(void)
 /* The source is known: what has waited for it goes there. */
 static void agent_begin(struct agent *agent)
 {
-	for (struct command *next, *command = held_first(&agent->held); command != NULL;
-	     command = next) {
-		next = held_next(command);
+	for (struct command *command = held_first(&agent->held); command != NULL;
+	     command = held_next(command)) {
 		if (command->is_stored)
 			tell_taken(agent, command);
 		if (command->is_ended && (!command->is_unwritten || command->is_rewritten))

@@ -175,9 +175,10 @@ static int insert_command(struct journal *journal, struct command *command, stru
 	sqlite3_bind_int64(statement, 9,
 			   command->journal_answer != 0 ? command->journal_answer - 1
 							: journal->last_answer);
-	command->stored_text_size = command->state < COMMAND_DONE ? command->text.size : 0;
-	sqlite3_bind_int64(statement, 11, (int64_t)command->stored_text_size);
-	if (command->stored_text_size > 0) {
+	size_t size = command->state < COMMAND_DONE ? command->text.size : 0;
+	sqlite3_bind_int64(statement, 11, (int64_t)size);
+	if (size > 0) {
+		command->stored_text_size = size; /* also of a file whose transaction fails */
 		sqlite3_bind_int64(statement, 10, command->text_checksum);
 		command->has_text_file = is_kept_as_file(&command->text);
 		if (command->has_text_file)

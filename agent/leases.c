@@ -27,9 +27,8 @@ static void keep_all(struct leases *leases)
 	size_t calls_max = endpoint_is_failing(leases->keeping) ? 1 : SIZE_MAX;
 	const char **receipts = mem_calloc(BATCH, sizeof receipts[0]);
 	size_t count = 0;
-	for (struct command *next, *command = held_first(leases->held); command != NULL;
-	     command = next) {
-		next = held_next(command);
+	for (struct command *command = held_first(leases->held); command != NULL;
+	     command = held_next(command)) {
 		if (leases->calls >= calls_max)
 			break;
 		if (command->receipt == NULL)

@@ -209,7 +209,7 @@ static bool take_end(curl_socket_t socket)
 	char last_words[4096];
 	if (recv(socket, last_words, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN)
 		return false;
-	shutdown(socket, SHUT_RDWR);
+	shutdown(socket, SHUT_RDWR); /* after this a peer that goes on sending is reset */
 	while (recv(socket, last_words, sizeof last_words, MSG_DONTWAIT) > 0)
 		;
 	return true;

@@ -453,6 +453,13 @@ const char *payload_body(const struct payload *payload, size_t *size)
 	return json_object_get_string(payload->raw);
 }
 
+size_t payload_body_size(const struct payload *payload)
+{
+	size_t size;
+	(void)payload_body(payload, &size);
+	return size;
+}
+
 void payload_release(struct payload *payload)
 {
 	free(payload->method);

@@ -39,6 +39,7 @@ NODISCARD int payload_parse(struct json_object *json, const struct payload_limit
 			    struct payload *payload, struct problems *problems);
 /* The bytes of HTTP_BODY_BYTES; as long as payload lives. */
 const char *payload_body(const struct payload *payload, size_t *size);
+size_t payload_body_size(const struct payload *payload);
 void payload_release(struct payload *payload);
 
 #endif

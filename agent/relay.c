@@ -237,10 +237,8 @@ static void forget_body(struct command *command)
  * anew, but not where a great many, or a large one, would be in memory twice for that. */
 static void drop_body(const struct relay *relay, struct command *command)
 {
-	size_t size;
-	(void)payload_body(&command->payload, &size); /* its size alone */
-	if (relay->running > MANY_RUNNING || size > LARGE_BODY_BYTES ||
-	    command_has_text_file(command))
+	if (relay->running > MANY_RUNNING || command_has_text_file(command) ||
+	    payload_body_size(&command->payload) > LARGE_BODY_BYTES)
 		forget_body(command);
 }
 
@@ -255,9 +253,7 @@ void relay_go(struct relay *relay, struct command *command)
 
 static size_t waiting_size(const struct command *command)
 {
-	size_t size;
-	(void)payload_body(&command->payload, &size); /* its size alone */
-	return sizeof *command + size;
+	return sizeof *command + payload_body_size(&command->payload);
 }
 
 /* May the request be made, though it may have been made before? */
