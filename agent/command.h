@@ -62,6 +62,7 @@ struct command {
 	int64_t text_checksum;
 	int64_t journal_seq;    /* its row; 0: it has none yet */
 	int64_t journal_answer; /* the row of its answer */
+	int64_t text_row;       /* that of its text; 0: none */
 	size_t stored_text_size;
 	bool has_text_file;     /* … is beside the database */
 	bool is_stored;         /* what it is, or was, is in the journal */

@@ -1,8 +1,6 @@
 #include "agent/journal_inside.h"
 
 #include "agent/bench_switch.h"
-#include "agent/kill_point.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -12,41 +10,11 @@
 #include <unistd.h>
 
 enum {
-	LAZY_MS = 1000, /* how long "posted" may wait for company … */
-	LAZY_MAX = 512, /* … and how much of it is enough */
+	LAZY_MS = 1000, /* how long "posted" may wait for company */
 	RETRY_MS = 1000,
 	TIDY_MS = 60000,
 	TIDY_MORE_MS = 20, /* there is more to drop than is dropped at once */
 };
-
-static int by_seq(const struct posted *one, const struct posted *other)
-{
-	return one->seq < other->seq ? -1 : one->seq > other->seq;
-}
-
-/* The rows of commands go in runs: one statement for many. */
-static int write_posted(struct journal *journal, struct error *err)
-{
-	int64_t from = 0;
-	int64_t to = 0;
-	if (!journal->is_posted_due)
-		return 0;
-	kill_point("before-row-marked");
-	HASH_SORT(journal->posted, by_seq);
-	for (struct posted *posted = journal->posted; posted != NULL; posted = posted->hh.next) {
-		if (journal_store_posted(journal, posted, err) != 0)
-			return err->code;
-		if (posted->seq != to + 1) {
-			if (journal_delete_commands(journal, from, to, err) != 0)
-				return err->code;
-			from = posted->seq;
-		}
-		to = posted->seq;
-	}
-	if (journal_delete_commands(journal, from, to, err) != 0)
-		return err->code;
-	return journal_clear_executing(journal, err);
-}
 
 static void roll_back(struct journal *journal)
 {
@@ -81,26 +49,18 @@ static int write_all(struct journal *journal, struct error *err)
 	end_reading(journal);
 	if (journal_run(journal, BEGIN, err) != 0)
 		return err->code;
+	journal_texts_begin(journal);
 	TAILQ_FOREACH(command, &journal->unwritten, journal_link)
 	{
 		if (journal_store_command(journal, command, err) != 0)
 			return err->code;
 	}
-	if (write_posted(journal, err) != 0)
+	if (journal_texts_write(journal, err) != 0 || journal_posted_write(journal, err) != 0 ||
+	    journal_run(journal, COMMIT, err) != 0)
 		return err->code;
-	return journal_run(journal, COMMIT, err);
-}
-
-static void forget_posted(struct journal *journal)
-{
-	struct posted *posted = journal->posted;
-	HASH_CLEAR(hh, journal->posted);
-	journal->is_posted_due = false;
-	for (struct posted *next; posted != NULL; posted = next) {
-		next = posted->hh.next;
-		free(posted->id);
-		free(posted);
-	}
+	journal_texts_written(journal);
+	journal_posted_written(journal);
+	return 0;
 }
 
 /* The writes are on disk: whoever waited for them goes on. */
@@ -114,8 +74,10 @@ static void tell_durable(struct journal *journal)
 		command->is_unwritten = false;
 		command->is_stored = !journal->is_off;
 		spool_release(&command->text);
-		if (command->state >= COMMAND_DONE)
+		if (command->state >= COMMAND_DONE) {
 			journal_remove_text(journal, command);
+			journal_texts_release(journal, command);
+		}
 		if (!command->is_rewritten)
 			journal->events.on_durable(journal->events.context, command);
 	}
@@ -160,12 +122,19 @@ static int write_to_disk(struct journal *journal, struct error *err)
 	return write_all(journal, err);
 }
 
+/* Not while a failed write waits for its retry: a full disk must not cost a busy loop. */
+static void flush_at_turn_end(struct journal *journal)
+{
+	if (!loop_timer_is_running(journal->retry))
+		loop_defer_gathering(journal->loop, &journal->flush);
+}
+
 static void flush(void *context)
 {
 	struct journal *journal = context;
 	struct error err;
-	bool is_needed =
-	    !TAILQ_EMPTY(&journal->unwritten) || journal->is_posted_due || journal->is_damaged;
+	bool is_needed = !TAILQ_EMPTY(&journal->unwritten) || journal_posted_is_due(journal) ||
+			 journal->is_damaged;
 	if (!is_needed)
 		return;
 	if (write_to_disk(journal, &err) != 0) {
@@ -176,19 +145,12 @@ static void flush(void *context)
 		return;
 	}
 	backoff_succeed(&journal->trouble);
-	if (journal->is_posted_due)
-		forget_posted(journal);
 	tell_durable(journal);
 	if (!journal->is_off)
 		journal_bytes_added(journal);
 	tell_room(journal);
-}
-
-/* Not while a failed write waits for its retry: a full disk must not cost a busy loop. */
-static void flush_at_turn_end(struct journal *journal)
-{
-	if (!loop_timer_is_running(journal->retry))
-		loop_defer_gathering(journal->loop, &journal->flush);
+	if (journal_posted_is_due(journal)) /* more of it */
+		flush_at_turn_end(journal);
 }
 
 static void write_later(struct journal *journal, struct command *command)
@@ -255,29 +217,15 @@ void journal_write_again(struct journal *journal, struct command *command)
 
 void journal_posted(struct journal *journal, struct command *command)
 {
-	struct posted *posted;
 	if (command->is_unwritten) { /* once more, after damage: it need not be by now */
 		TAILQ_REMOVE(&journal->unwritten, command, journal_link);
 		command->is_unwritten = false;
 	}
-	if (command->is_answered_again)
+	journal_texts_release(journal, command);
+	if (command->is_answered_again || journal->is_off)
 		return;
-	HASH_FIND_STR(journal->posted, command->id, posted);
-	if (posted == NULL) {
-		posted = mem_new(struct posted);
-		posted->id = mem_strdup(command->id);
-		HASH_ADD_KEYPTR(hh, journal->posted, posted->id, strlen(posted->id), posted);
-	}
-	posted->seq = command->journal_seq;
-	posted->answer = command->journal_answer;
-	posted->at_ms = clock_now_ms();
-	posted->status = command->answer.status;
-	posted->ended_at_ms = command->answer.ended_at_ms;
-	posted->http_status = command->answer.http_status;
-	posted->answer_size = command->answer_size;
-	if (HASH_COUNT(journal->posted) >= LAZY_MAX)
-		journal->is_posted_due = true; /* with the next transaction */
-	else if (!loop_timer_is_running(journal->lazy))
+	journal_posted_add(journal, command);
+	if (!loop_timer_is_running(journal->lazy))
 		loop_timer_start(journal->lazy, LAZY_MS);
 }
 
@@ -292,6 +240,8 @@ static void on_tidy(void *context)
 	end_reading(journal);
 	bool is_more = journal_drop_old(journal);
 	tell_room(journal);
+	if (journal_posted_is_due(journal))
+		flush_at_turn_end(journal);
 	loop_timer_start(journal->tidy, is_more ? TIDY_MORE_MS : TIDY_MS);
 }
 
@@ -330,10 +280,10 @@ int journal_load_answer(struct journal *journal, const struct command *command,
 }
 
 /* Posted, but not on disk as such yet, or there. */
-static int find(struct journal *journal, const char *id, struct posted *posted, struct error *err)
+static int find(struct journal *journal, const char *id, struct posted_row *posted,
+		struct error *err)
 {
-	struct posted *recent;
-	HASH_FIND_STR(journal->posted, id, recent);
+	const struct posted_row *recent = journal_posted_find(journal, id);
 	if (recent != NULL) {
 		*posted = *recent;
 		return 0;
@@ -345,7 +295,7 @@ static int find(struct journal *journal, const char *id, struct posted *posted, 
 enum journal_found journal_find(struct journal *journal, struct command *command)
 {
 	struct error err;
-	struct posted posted;
+	struct posted_row posted;
 	struct answer *answer = &command->answer;
 	if (journal->is_off)
 		return JOURNAL_UNKNOWN;
@@ -382,6 +332,8 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 	journal->lock_fd = -1;
 	journal->trouble.what = "writing the journal";
 	TAILQ_INIT(&journal->unwritten);
+	TAILQ_INIT(&journal->dead_texts);
+	buf_init(&journal->shared_texts, SIZE_MAX / 2);
 	journal->flush = (struct loop_task){.run = flush, .context = journal};
 	journal->end_reading = (struct loop_task){.run = end_reading, .context = journal};
 	journal->lazy = loop_timer_new(loop, on_lazy, journal);
@@ -402,15 +354,26 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 	return journal;
 }
 
+static bool has_work_left(const struct journal *journal)
+{
+	return !TAILQ_EMPTY(&journal->unwritten) || journal_posted_is_due(journal);
+}
+
 /* Twice if need be: there is no later. */
 static void write_last(struct journal *journal)
 {
-	struct error err;
+	struct error err = {0};
+	int failures = 0;
 	journal->is_posted_due = true;
-	if (write_to_disk(journal, &err) == 0)
-		return;
-	roll_back(journal);
-	if (write_to_disk(journal, &err) != 0)
+	while (has_work_left(journal) && failures < 2) {
+		if (write_to_disk(journal, &err) == 0) {
+			TAILQ_INIT(&journal->unwritten); /* nobody is told any more */
+		} else {
+			roll_back(journal);
+			failures++;
+		}
+	}
+	if (failures == 2)
 		log_error("the last writes to the journal were lost: %s", err.message);
 }
 
@@ -418,9 +381,10 @@ void journal_close(struct journal *journal)
 {
 	if (journal == NULL)
 		return;
-	if (journal->db != NULL && (!TAILQ_EMPTY(&journal->unwritten) || journal->posted != NULL))
+	if (journal->db != NULL)
 		write_last(journal);
-	forget_posted(journal);
+	journal_posted_release(journal);
+	journal_texts_forget(journal);
 	loop_cancel(journal->loop, &journal->flush);
 	loop_cancel(journal->loop, &journal->end_reading);
 	loop_timer_free(journal->lazy);

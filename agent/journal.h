@@ -84,6 +84,7 @@ struct journal_row {
 	const char *text; /* the command's JSON; NULL when DONE, or in a file (journal_list) */
 	size_t text_size;
 	bool has_text_file;
+	int64_t text_row; /* 0: none */
 	int64_t text_checksum;
 	const char *receipt;    /* NULL: none */
 	const char *upload_url; /* NULL: none */

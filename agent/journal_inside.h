@@ -1,16 +1,24 @@
-/* What the parts of the journal share: journal.c decides when is written, journal_store.c
- * writes and reads the rows, journal_open.c opens the folder and the database,
- * journal_salvage.c saves what it can of a damaged one, journal_room.c drops what is old,
- * journal_walk.c reads what waits, journal_convert.c takes over from an earlier version. Nobody else includes it.
+/* What the parts of the journal share. Nobody else includes it.
  *
- * Four tables, so that each step of a command adds a row at the end of one, and none writes
+ *     journal.c          decides when is written
+ *     journal_store.c    writes and reads the rows
+ *     journal_texts.c    those of texts, many in one
+ *     journal_posted.c   those of what the source has, in batches
+ *     journal_open.c     opens the folder and the database
+ *     journal_walk.c     reads what waits
+ *     journal_room.c     drops what is old
+ *     journal_salvage.c  saves what it can of a damaged database
+ *     journal_convert.c  takes over from an earlier version
+ *
+ * Five tables, so that each step of a command adds a row at the end of one, and none writes
  * again what an earlier step wrote:
  *
  *     commands   have not ended for their source, as they came, in the order of arrival (seq)
+ *     texts      their JSON, that of all which came together in a row (journal_texts.c)
  *     executing  which of them (seq) began after they were stored
  *     answers    in the order in which they came (number); stay for duplicates until there is
  *                no room
- *     posted     in that order: what the source has; the rows in commands go with that
+ *     posted     what the source has; the rows in commands go with that (journal_posted.c)
  *
  * Which answer is whose is not looked for often: answers says the seq, and commands which number
  * answers had reached by then, so that the walk at the start need not read them all. */
@@ -42,7 +50,8 @@ enum statement {
 	INSERT_COMMAND,
 	INSERT_EXECUTING,
 	INSERT_ANSWER,
-	DROP_TEXT,
+	INSERT_TEXTS,
+	DELETE_TEXTS,
 	INSERT_POSTED,
 	DELETE_COMMANDS,
 	DELETE_EXECUTING,
@@ -51,9 +60,10 @@ enum statement {
 	STATEMENTS,
 };
 
-/* Waits to be written: the source has this answer. */
-struct posted {
+/* What `posted` says of a command; seq is for that in `commands`. */
+struct posted_row {
 	char *id;
+	int64_t id_key;
 	int64_t seq;
 	int64_t answer;
 	int64_t at_ms;
@@ -61,7 +71,6 @@ struct posted {
 	int64_t ended_at_ms;
 	int http_status;
 	size_t answer_size;
-	UT_hash_handle hh; /* by id */
 };
 
 struct journal {
@@ -76,8 +85,14 @@ struct journal {
 	int64_t last_seq;
 	int64_t last_answer;
 	TAILQ_HEAD(journal_list_head, command) unwritten;
-	struct posted *posted;
-	bool is_posted_due; /* they go with the next transaction */
+	struct posted *posted;      /* for the next batch, which … */
+	bool is_posted_due;         /* … begins with the next transaction */
+	struct posted_batch *batch; /* on its way */
+	struct text_row *text_rows;
+	TAILQ_HEAD(text_row_list, text_row) dead_texts; /* go with the next transaction */
+	struct buf shared_texts;                        /* of the transaction that is made */
+	int64_t shared_row;
+	int64_t last_text_row;
 	struct loop_task flush;
 	struct loop_task end_reading;
 	struct loop_timer *lazy; /* for what nobody waits for */
@@ -121,18 +136,43 @@ int64_t journal_checksum(const char *id, const void *bytes, size_t size);
 /* Inside a transaction: what a command has become since it was stored last. */
 NODISCARD int journal_store_command(struct journal *journal, struct command *command,
 				    struct error *err);
-NODISCARD int journal_store_posted(struct journal *journal, const struct posted *posted,
+NODISCARD int journal_store_posted(struct journal *journal, const struct posted_row *posted,
 				   struct error *err);
 NODISCARD int journal_delete_commands(struct journal *journal, int64_t from, int64_t to,
 				      struct error *err);
 /* Of commands that are gone. */
 NODISCARD int journal_clear_executing(struct journal *journal, struct error *err);
 /* Fills all but id, seq and at_ms. ERR_NOT_FOUND, ERR_SYSTEM. */
-NODISCARD int journal_find_posted(struct journal *journal, const char *id, struct posted *posted,
-				  struct error *err);
+NODISCARD int journal_find_posted(struct journal *journal, const char *id,
+				  struct posted_row *posted, struct error *err);
 /* By the command's journal_answer. ERR_NOT_FOUND: dropped; ERR_INVALID: lost; ERR_SYSTEM. */
 NODISCARD int journal_read_answer(struct journal *journal, const struct command *command,
 				  enum journal_load how, struct spool *json, struct error *err);
+
+/* The command waits to be written as posted. */
+void journal_posted_add(struct journal *journal, const struct command *command);
+/* One that waits; NULL: it does not. */
+const struct posted_row *journal_posted_find(const struct journal *journal, const char *id);
+bool journal_posted_is_due(const struct journal *journal);
+/* Inside a transaction: a slice of what is due; journal_posted_written when it is committed. */
+NODISCARD int journal_posted_write(struct journal *journal, struct error *err);
+void journal_posted_written(struct journal *journal);
+void journal_posted_release(struct journal *journal);
+
+/* A command whose text is in the row of that number was read. */
+void journal_texts_use(struct journal *journal, int64_t number);
+/* After all were read: the other rows are left over. */
+void journal_texts_drop_unused(struct journal *journal);
+/* The command needs its stored text no more; or it has none. */
+void journal_texts_release(struct journal *journal, struct command *command);
+/* The steps of a transaction: its beginning, each text (its row, and where it begins there), all
+ * the rest, and after the commit. */
+void journal_texts_begin(struct journal *journal);
+NODISCARD int journal_texts_place(struct journal *journal, struct command *command, size_t *at,
+				  struct error *err);
+NODISCARD int journal_texts_write(struct journal *journal, struct error *err);
+void journal_texts_written(struct journal *journal);
+void journal_texts_forget(struct journal *journal);
 
 /* Is it the one table of version 0? */
 bool journal_is_convertible(struct sqlite3 *db);

@@ -23,7 +23,8 @@ static const char SCHEMA[] =
     " seq INTEGER PRIMARY KEY, id TEXT NOT NULL, state INTEGER NOT NULL, receipt TEXT,"
     " attempt INTEGER NOT NULL, upload_url TEXT, expires_at INTEGER NOT NULL,"
     " received_at INTEGER NOT NULL, answers_before INTEGER NOT NULL, checksum INTEGER,"
-    " text_size INTEGER NOT NULL, command_file TEXT, command BLOB);"
+    " text_size INTEGER NOT NULL, command_file TEXT, text_row INTEGER, text_at INTEGER);"
+    "CREATE TABLE texts (number INTEGER PRIMARY KEY, texts BLOB NOT NULL);"
     "CREATE TABLE executing (seq INTEGER PRIMARY KEY);"
     "CREATE TABLE answers ("
     " number INTEGER PRIMARY KEY, seq INTEGER NOT NULL, id TEXT NOT NULL, receipt TEXT,"
@@ -131,6 +132,8 @@ static void find_last_rows(struct journal *journal)
 		 journal_query_number(journal->db, "SELECT max(seq) FROM commands"));
 	raise_to(&journal->last_answer,
 		 journal_query_number(journal->db, "SELECT max(number) FROM answers"));
+	raise_to(&journal->last_text_row,
+		 journal_query_number(journal->db, "SELECT max(number) FROM texts"));
 }
 
 /* Tables of this version that its statements do not fit to are damaged too. */

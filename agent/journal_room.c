@@ -32,10 +32,14 @@ void journal_count_spooled(struct journal *journal)
 	    " (SELECT total(text_size) FROM commands WHERE command_file IS NOT NULL)");
 }
 
-/* Posted rows with their answers, the oldest first. */
-#define WITH_ANSWERS                                                 \
-	" FROM posted p CROSS JOIN answers a ON a.number = p.answer" \
-	" WHERE p.number > ?1 AND p.number <= ?2 ORDER BY p.number"
+/* Answers in their order, not in that of `posted`, where neighbours are strangers: so that whole
+ * pages go. A command that is still there has not been posted. */
+#define POSTED_ANSWERS                                     \
+	" FROM answers WHERE number > ?1 AND number <= ?2" \
+	" AND NOT EXISTS (SELECT 1 FROM commands c WHERE c.seq = answers.seq)"
+#define ANSWERS_OF_POSTED               \
+	" FROM answers WHERE number IN" \
+	" (SELECT answer FROM posted WHERE number > ?1 AND number <= ?2)"
 
 static sqlite3_stmt *prepare(struct journal *journal, const char *sql, int64_t after, int64_t until)
 {
@@ -70,10 +74,9 @@ static bool execute(struct journal *journal, const char *sql, int64_t after, int
 	return is_done;
 }
 
-static void remove_spooled(struct journal *journal, int64_t after, int64_t until)
+static void remove_spooled(struct journal *journal, const char *sql, int64_t after, int64_t until)
 {
-	sqlite3_stmt *statement =
-	    prepare(journal, "SELECT a.answer_file, a.answer_size" WITH_ANSWERS, after, until);
+	sqlite3_stmt *statement = prepare(journal, sql, after, until);
 	while (sqlite3_step(statement) == SQLITE_ROW) {
 		const char *name = (const char *)sqlite3_column_text(statement, 0);
 		if (name != NULL)
@@ -85,21 +88,19 @@ static void remove_spooled(struct journal *journal, int64_t after, int64_t until
 /* False when there are none, or they cannot be dropped now. */
 static bool drop_answers_between(struct journal *journal, int64_t after, int64_t until)
 {
-	remove_spooled(journal, after, until);
-	return execute(journal,
-		       "DELETE FROM answers WHERE number IN"
-		       " (SELECT answer FROM posted WHERE number > ?1 AND number <= ?2)",
-		       after, until) &&
+	remove_spooled(journal, "SELECT answer_file, answer_size" POSTED_ANSWERS, after, until);
+	return execute(journal, "DELETE" POSTED_ANSWERS, after, until) &&
 	       sqlite3_changes(journal->db) > 0;
 }
 
-/* Drops the answers of the oldest posted commands; false: no such answer is left. */
+/* Drops the oldest answers of posted commands; false: no such answer is left. */
 static bool drop_answers(struct journal *journal, uint64_t bytes)
 {
-	char *sql = mem_printf("SELECT p.number, a.answer_size + %d" WITH_ANSWERS, ANSWER_BYTES);
+	char *sql = mem_printf("SELECT number, answer_size + %d" POSTED_ANSWERS " ORDER BY number",
+			       ANSWER_BYTES);
 	int64_t until = number_until(journal, sql, journal->dropped_until, bytes);
 	bool any = until >= 0 && drop_answers_between(journal, journal->dropped_until, until);
-	/* When all rows went, their numbers came anew: then they are looked through once more. */
+	/* Some were not posted yet when it passed them: then all are looked through once more. */
 	bool is_first_try = journal->dropped_until > 0;
 	journal->dropped_until = any ? until : 0;
 	free(sql);
@@ -120,7 +121,8 @@ static bool has_many_rows(struct journal *journal)
 /* Rows and what is left of their answers; false: there are none. */
 static bool drop_posted(struct journal *journal, int64_t until)
 {
-	(void)drop_answers_between(journal, 0, until);
+	remove_spooled(journal, "SELECT answer_file, answer_size" ANSWERS_OF_POSTED, 0, until);
+	(void)execute(journal, "DELETE" ANSWERS_OF_POSTED, 0, until);
 	return execute(journal, "DELETE FROM posted WHERE number > ?1 AND number <= ?2", 0,
 		       until) &&
 	       sqlite3_changes(journal->db) > 0;
@@ -162,6 +164,8 @@ void journal_make_room(struct journal *journal)
 	else if (!is_full && journal->is_full)
 		log_info("the journal has room again: commands are taken");
 	journal->is_full = is_full;
+	if (is_full)
+		journal->is_posted_due = true; /* then these answers may go */
 	journal->added_bytes = 0;
 }
 
@@ -173,7 +177,8 @@ void journal_bytes_added(struct journal *journal)
 }
 
 /* A day's end after a day of full speed: some at once, so that nobody waits for it. They stand in
- * the order of time but where the clock was set back, and there they go with those behind. */
+ * the order of time but for a batch's second, and where the clock was set back: there they go with
+ * those behind. */
 static bool drop_forgotten(struct journal *journal)
 {
 	int64_t before_ms = clock_now_ms() - journal->settings->dedupe_hours * 3600000;

@@ -25,10 +25,11 @@ static const struct table {
 } tables[] = {
     {"commands", "seq",
      "seq, id, state, receipt, attempt, upload_url, expires_at, received_at, answers_before,"
-     " checksum, text_size, command_file, command",
+     " checksum, text_size, command_file, text_row, text_at",
      "seq, id, 2, receipt, attempt, upload_url, expires_at, received_at, answers_before,"
-     " checksum, text_size, command_file, command",
-     13},
+     " checksum, text_size, command_file, text_row, text_at",
+     14},
+    {"texts", "number", "number, texts", NULL, 2},
     {"answers", "number",
      "number, seq, id, receipt, attempt, status, ended_at, http_status, answer_size, answer_file,"
      " checksum, answer",
@@ -114,7 +115,7 @@ static bool copy_way(sqlite3 *from, sqlite3_stmt *insert, const struct table *ta
 
 static void copy_table(sqlite3 *from, sqlite3 *to, const struct table *table)
 {
-	static const char places[] = "?,?,?,?,?,?,?,?,?,?,?,?,?";
+	static const char places[] = "?,?,?,?,?,?,?,?,?,?,?,?,?,?";
 	char *sql = mem_printf("INSERT OR IGNORE INTO %s (%s) VALUES (%.*s)", table->name,
 			       table->columns, table->count * 2 - 1, places);
 	sqlite3_stmt *insert = NULL;

@@ -13,7 +13,6 @@
 
 enum {
 	SPOOL_FROM_BYTES = 256 * 1024, /* larger answers are files beside the database */
-	TEXT_KEPT_BYTES = 4096,        /* a longer command goes as soon as its answer is there */
 	ROW_BYTES = 300,               /* what a command's rows take beside text and answer */
 };
 
@@ -24,15 +23,15 @@ const char *const journal_statement_texts[STATEMENTS] = {
     [ROLLBACK] = "ROLLBACK",
     [INSERT_COMMAND] =
 	"INSERT OR REPLACE INTO commands (seq, id, state, receipt, attempt, upload_url, expires_at,"
-	" received_at, answers_before, checksum, text_size, command_file, command)"
-	" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+	" received_at, answers_before, checksum, text_size, command_file, text_row, text_at)"
+	" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     [INSERT_EXECUTING] = "INSERT OR REPLACE INTO executing (seq) VALUES (?1)",
     [INSERT_ANSWER] = "INSERT OR REPLACE INTO answers (number, seq, id, receipt, attempt, status, "
 		      "ended_at, http_status,"
 		      " answer_size, answer_file, checksum, answer)"
 		      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    [DROP_TEXT] =
-	"UPDATE commands SET text_size = 0, command_file = NULL, command = NULL WHERE seq = ?1",
+    [INSERT_TEXTS] = "INSERT INTO texts (number, texts) VALUES (?1, ?2)",
+    [DELETE_TEXTS] = "DELETE FROM texts WHERE number = ?1",
     [INSERT_POSTED] = "INSERT INTO posted (id_key, id, posted_at, status, ended_at, http_status,"
 		      " answer_size, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [DELETE_COMMANDS] = "DELETE FROM commands WHERE seq BETWEEN ?1 AND ?2",
@@ -111,21 +110,6 @@ static int keep_file(struct journal *journal, const char *name, struct spool *co
 	return rc;
 }
 
-/* In the row, or the name of a file there; bound is bound as long as name lives. */
-static int bind_content(struct journal *journal, sqlite3_stmt *statement, int file_column,
-			int column, struct spool *content, const struct file_name *name,
-			struct error *err)
-{
-	journal->added_bytes += content->size;
-	if (!spool_is_file(content) && content->size < SPOOL_FROM_BYTES) {
-		sqlite3_bind_blob64(statement, column, buf_str(spool_memory(content)),
-				    content->size, SQLITE_STATIC);
-		return 0;
-	}
-	bind_text(statement, file_column, name->text);
-	return keep_file(journal, name->text, content, err);
-}
-
 static bool is_kept_as_file(const struct spool *content)
 {
 	return spool_is_file(content) || content->size >= SPOOL_FROM_BYTES;
@@ -157,6 +141,26 @@ int journal_open_text(struct journal *journal, struct command *command, struct e
 	return rc;
 }
 
+static int bind_command_text(struct journal *journal, sqlite3_stmt *statement,
+			     struct command *command, struct file_name *name, struct error *err)
+{
+	size_t at;
+	sqlite3_bind_int64(statement, 10, command->text_checksum);
+	command->stored_text_size = command->text.size; /* also when the transaction fails */
+	command->has_text_file = is_kept_as_file(&command->text);
+	journal->added_bytes += command->text.size;
+	if (command->has_text_file) {
+		*name = name_of(command->id, JOURNAL_TEXT_SUFFIX);
+		bind_text(statement, 12, name->text);
+		return keep_file(journal, name->text, &command->text, err);
+	}
+	if (journal_texts_place(journal, command, &at, err) != 0)
+		return err->code;
+	sqlite3_bind_int64(statement, 13, command->text_row);
+	sqlite3_bind_int64(statement, 14, (int64_t)at);
+	return 0;
+}
+
 static int insert_command(struct journal *journal, struct command *command, struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[INSERT_COMMAND];
@@ -177,19 +181,29 @@ static int insert_command(struct journal *journal, struct command *command, stru
 							: journal->last_answer);
 	size_t size = command->state < COMMAND_DONE ? command->text.size : 0;
 	sqlite3_bind_int64(statement, 11, (int64_t)size);
-	if (size > 0) {
-		command->stored_text_size = size; /* also of a file whose transaction fails */
-		sqlite3_bind_int64(statement, 10, command->text_checksum);
-		command->has_text_file = is_kept_as_file(&command->text);
-		if (command->has_text_file)
-			name = name_of(command->id, JOURNAL_TEXT_SUFFIX);
-		if (bind_content(journal, statement, 12, 13, &command->text, &name, err) != 0) {
-			sqlite3_clear_bindings(statement);
-			return err->code;
-		}
+	if (size > 0 && bind_command_text(journal, statement, command, &name, err) != 0) {
+		sqlite3_clear_bindings(statement);
+		return err->code;
 	}
 	journal->added_bytes += ROW_BYTES;
 	return journal_run(journal, INSERT_COMMAND, err);
+}
+
+/* In the row, or the name of a file there; it is bound as long as name lives. */
+static int bind_answer_json(struct journal *journal, sqlite3_stmt *statement,
+			    struct command *command, struct file_name *name, struct error *err)
+{
+	struct spool *json = &command->answer.json;
+	journal->added_bytes += json->size;
+	if (is_kept_as_file(json)) {
+		*name = name_of(command->id, "");
+		bind_text(statement, 10, name->text);
+		return keep_file(journal, name->text, json, err);
+	}
+	const char *bytes = buf_str(spool_memory(json));
+	sqlite3_bind_int64(statement, 11, journal_checksum(command->id, bytes, json->size));
+	sqlite3_bind_blob64(statement, 12, bytes, json->size, SQLITE_STATIC);
+	return 0;
 }
 
 static int insert_answer(struct journal *journal, struct command *command, struct error *err)
@@ -208,14 +222,7 @@ static int insert_answer(struct journal *journal, struct command *command, struc
 	sqlite3_bind_int64(statement, 7, answer->ended_at_ms);
 	sqlite3_bind_int(statement, 8, answer->http_status);
 	sqlite3_bind_int64(statement, 9, (int64_t)answer->json.size);
-	if (is_kept_as_file(&answer->json))
-		name = name_of(command->id, "");
-	else
-		sqlite3_bind_int64(statement, 11,
-				   journal_checksum(command->id,
-						    buf_str(spool_memory(&answer->json)),
-						    answer->json.size));
-	if (bind_content(journal, statement, 10, 12, &answer->json, &name, err) != 0) {
+	if (bind_answer_json(journal, statement, command, &name, err) != 0) {
 		sqlite3_clear_bindings(statement);
 		return err->code;
 	}
@@ -233,22 +240,18 @@ int journal_store_command(struct journal *journal, struct command *command, stru
 	bool is_new = !command->is_stored;
 	if (is_new && insert_command(journal, command, err) != 0)
 		return err->code;
-	if (command->state >= COMMAND_DONE) {
-		/* Room for the answer, which waits for its source longer than the command did. */
-		if (command->stored_text_size > TEXT_KEPT_BYTES &&
-		    run_for(journal, DROP_TEXT, command->journal_seq, err) != 0)
-			return err->code;
+	if (command->state >= COMMAND_DONE)
 		return insert_answer(journal, command, err);
-	}
 	if (!is_new && command->state == COMMAND_EXECUTING)
 		return run_for(journal, INSERT_EXECUTING, command->journal_seq, err);
 	return 0;
 }
 
-int journal_store_posted(struct journal *journal, const struct posted *posted, struct error *err)
+int journal_store_posted(struct journal *journal, const struct posted_row *posted,
+			 struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[INSERT_POSTED];
-	sqlite3_bind_int64(statement, 1, journal_id_key(posted->id));
+	sqlite3_bind_int64(statement, 1, posted->id_key);
 	bind_text(statement, 2, posted->id);
 	sqlite3_bind_int64(statement, 3, posted->at_ms);
 	sqlite3_bind_int(statement, 4, (int)posted->status);
@@ -291,7 +294,7 @@ static void end_select(struct journal *journal, enum statement which)
 	sqlite3_clear_bindings(journal->statements[which]);
 }
 
-int journal_find_posted(struct journal *journal, const char *id, struct posted *posted,
+int journal_find_posted(struct journal *journal, const char *id, struct posted_row *posted,
 			struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[SELECT_POSTED];

@@ -19,7 +19,8 @@ static const char SELECT_OPEN[] =
     " SELECT c.seq, c.id, CASE WHEN a.number IS NOT NULL THEN 3 WHEN e.seq IS NOT NULL THEN 2 ELSE"
     " c.state END, coalesce(a.receipt, c.receipt), coalesce(a.attempt, c.attempt), c.upload_url,"
     " c.expires_at, c.received_at, a.status, a.ended_at, a.http_status, a.answer_size, c.checksum,"
-    " CASE WHEN a.number IS NULL THEN c.command END, a.number, c.text_size, c.command_file"
+    " CASE WHEN a.number IS NULL THEN (SELECT substr(texts, c.text_at + 1, c.text_size) FROM texts"
+    " WHERE number = c.text_row) END, a.number, c.text_size, c.command_file, c.text_row"
     " FROM commands c LEFT JOIN executing e ON e.seq = c.seq"
     " LEFT JOIN recent r ON r.seq = c.seq AND r.number > c.answers_before"
     " LEFT JOIN answers a ON a.number = r.number"
@@ -50,8 +51,10 @@ static struct journal_row read_row(sqlite3_stmt *statement)
 	    .answer = sqlite3_column_int64(statement, 14),
 	    .has_text_file = sqlite3_column_type(statement, 16) != SQLITE_NULL,
 	};
-	if (row.state != COMMAND_DONE)
+	if (row.state != COMMAND_DONE) {
 		row.text_size = (size_t)sqlite3_column_int64(statement, 15);
+		row.text_row = sqlite3_column_int64(statement, 17);
+	}
 	return row;
 }
 
@@ -98,11 +101,31 @@ static int walk(sqlite3 *db, const char *folder,
 	return result;
 }
 
+struct reader {
+	struct journal *journal;
+	void (*on_row)(void *context, const struct journal_row *row);
+	void *context;
+};
+
+static void read_on(void *context, const struct journal_row *row)
+{
+	struct reader *reader = context;
+	if (row->text_row != 0)
+		journal_texts_use(reader->journal, row->text_row);
+	reader->on_row(reader->context, row);
+}
+
 int journal_walk(struct journal *journal,
 		 void (*on_row)(void *context, const struct journal_row *row), void *context,
 		 struct error *err)
 {
-	return journal->is_off ? 0 : walk(journal->db, journal->folder, on_row, context, err);
+	struct reader reader = {.journal = journal, .on_row = on_row, .context = context};
+	if (journal->is_off)
+		return 0;
+	if (walk(journal->db, journal->folder, read_on, &reader, err) != 0)
+		return err->code;
+	journal_texts_drop_unused(journal);
+	return 0;
 }
 
 int journal_list(const char *state_dir,

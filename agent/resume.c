@@ -53,6 +53,7 @@ struct command *resume_command(const struct journal_row *row, struct problems *p
 	command->received_at_ms = row->received_at_ms;
 	command->journal_seq = row->seq;
 	command->journal_answer = row->answer;
+	command->text_row = row->text_row;
 	command->stored_text_size = row->text_size;
 	command->has_text_file = row->has_text_file;
 	command->text_checksum = row->text_checksum;

@@ -214,6 +214,15 @@ def change(journal, sql, *values):
     database.close()
 
 
+# What is changed is in one row of `texts`, with what came at the same time.
+CHANGE_TEXT = """
+    UPDATE texts SET texts = CAST(
+        substr(texts, 1, text_at) || replace(substr(texts, text_at + 1, text_size), ?, ?)
+        || substr(texts, text_at + text_size + 1) AS BLOB)
+    FROM commands WHERE text_row = number AND id = ?
+"""
+
+
 def test_a_command_that_the_disk_changed_is_not_executed(site, raw):
     """One that waited, and one under way: each source hears of it, the others go on."""
     pair = site.start(MAX_IN_FLIGHT_PER_HOST=1)
@@ -227,8 +236,7 @@ def test_a_command_that_the_disk_changed_is_not_executed(site, raw):
         journal.wait_for_state(record["id"], state)
     pair.agent.kill()
     for record in (running, waiting):
-        change(journal, "UPDATE commands SET command = replace(command, ?, ?) WHERE id = ?",
-               url, other, record["id"])
+        change(journal, CHANGE_TEXT, url, other, record["id"])
     following = next_life(pair.agent)
     for record, words in ((running, "is not known"), (waiting, "was not made")):
         end = pair.requestor.wait(record["id"])
@@ -244,6 +252,70 @@ def test_a_command_that_the_disk_changed_is_not_executed(site, raw):
 
 def texts(journal):
     return sorted((journal.folder / "answers").glob("*.command"))
+
+
+def test_texts_go_with_the_last_command_that_needs_them(site, raw):
+    """Commands that come together share a row; one that is longer has one to itself."""
+    pair = site.pair()
+    url = raw.url(text("done"))
+    held = raw.url(Gate(answer()), Gate(answer()), text("second"))
+    long = {"method": "PUT", "url": held, "body": {"mode": "raw", "raw": "long " * 2000}}
+    waiting = [pair.requestor.submit(payload)["id"]
+               for payload in (long, {"method": "PUT", "url": held})]
+    quick = [pair.requestor.submit({"method": "PUT", "url": url})["id"] for _ in range(4)]
+    pair.agent.start()
+    raw.wait_for(held, 2)
+    journal = Journal(pair.agent)
+    for command_id in quick:
+        journal.wait_for_state(command_id, "posted")
+    rows = dict(journal.query("SELECT id, text_row FROM commands"))
+    sizes = dict(journal.query("SELECT number, length(texts) FROM texts"))
+    assert set(rows) == set(waiting) and set(rows.values()) == set(sizes), "and no other is left"
+    assert len(sizes) == 2 and 10000 < sizes[rows[waiting[0]]] < 11000
+    pair.agent.kill()
+    following = next_life(pair.agent)
+    for command_id in waiting:
+        assert pair.requestor.wait(command_id)["responseBody"]["body"] == "second"
+    journal.wait_for_count("posted", 6)
+    assert not journal.query("SELECT * FROM texts")
+    following.stop()
+
+
+def test_texts_that_an_agent_left_behind_go_at_the_next_start(fake, raw):
+    agent = Agent(fake.settings()).start()
+    gate = Gate(answer())
+    url = raw.url(gate)
+    command_id = fake.give({"method": "PUT", "url": url})
+    raw.wait_for(url)
+    fake.go_away()
+    gate.open.set()
+    journal = Journal(agent)
+    journal.wait_for_state(command_id, "done")
+    agent.kill()
+    assert len(journal.query("SELECT * FROM texts")) == 1, "it was not needed any more"
+    fake.come_back()
+    following = next_life(agent)
+    fake.wait_end(command_id)
+    journal.wait_for_count("posted", 1)
+    assert not journal.query("SELECT * FROM texts")
+    following.stop()
+
+
+def test_a_great_many_are_marked_as_posted_in_slices(fake, fake_agent, raw):
+    agent = fake_agent(MAX_IN_FLIGHT=2000, MAX_IN_FLIGHT_PER_HOST=500)
+    url = raw.url(text("done"))
+    ids = [fake.give({"method": "POST", "url": url}) for _ in range(1300)]
+    fake.wait_for(lambda: {update["commandId"] for update in fake.updates} >= set(ids))
+    journal = Journal(agent)
+    journal.wait_for_count("posted", 1300)
+    assert sorted(row[0] for row in journal.query("SELECT id FROM posted")) == sorted(ids)
+    for table in ("commands", "executing", "texts"):
+        assert not journal.query(f"SELECT * FROM {table}")
+    before = len(fake.updates)
+    fake.give({"method": "POST", "url": url}, commandId=ids[700])
+    fake.wait_for(lambda: len(fake.updates) > before)
+    assert len(raw.requests(url)) == 1300
+    agent.stop()
 
 
 @pytest.mark.parametrize("is_changed", [False, True], ids=["sound", "changed by the disk"])
@@ -394,7 +466,7 @@ def test_the_oldest_posted_answers_go_first_when_the_journal_is_full(fake, fake_
     journal.wait_for_count("posted", count)
     sizes = [row[0] for row in journal.query(
         "SELECT EXISTS (SELECT 1 FROM answers a WHERE a.number = p.answer) FROM posted p"
-        " ORDER BY p.number")]
+        " ORDER BY p.answer")]
     assert used(journal) <= 1000000 + 3 * size
     assert sizes == sorted(sizes) and sizes[0] == 0 and sizes[-1] == 1, "the oldest go first"
 
@@ -404,7 +476,7 @@ def test_the_oldest_posted_answers_go_first_when_the_journal_is_full(fake, fake_
         fake.wait_for(lambda: len(fake.updates) > before)
         return fake.updates[-1]
 
-    by_age = [row[0] for row in journal.query("SELECT id FROM posted ORDER BY number")]
+    by_age = [row[0] for row in journal.query("SELECT id FROM posted ORDER BY answer")]
     old, new = delivered_again(by_age[0]), delivered_again(by_age[-1])
     assert old["status"] == "SUCCESS" and "no longer stored" in explanation(old["body"])["message"]
     assert new["body"]["body"] == "x" * size

@@ -1,0 +1,209 @@
+/* What the source has, until the journal says so. Nobody waits for that, so it is written in
+ * batches: first the rows of `posted`, in the order of their keys in its index, then the rows of
+ * their commands go, in the order of arrival; a slice of it with each transaction. A slice so
+ * touches a few neighbouring pages, where the same rows in the order of time touch as many pages
+ * of the index as there are. A death in between costs a second post of what was posted. */
+#include "agent/journal_inside.h"
+
+#include "agent/kill_point.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	BATCH_MAX = 4096, /* how many it takes to begin before their time */
+	SLICE = 512,      /* as long as a transaction may hold up the loop */
+};
+
+/* Waits to be written: the source has this answer. */
+struct posted {
+	struct posted_row row; /* owns its id */
+	UT_hash_handle hh;     /* by id */
+};
+
+enum step { ROWS, COMMANDS, STEPS };
+
+struct progress {
+	enum step step;
+	size_t done; /* of this step */
+};
+
+struct posted_batch {
+	struct posted *by_id;
+	struct posted **order[STEPS]; /* in which each step takes them */
+	size_t count;
+	struct progress stored;  /* is committed */
+	struct progress written; /* … so far in this transaction */
+};
+
+static int by_key(const void *left, const void *right)
+{
+	const struct posted *const *one = left;
+	const struct posted *const *other = right;
+	return ((*one)->row.id_key > (*other)->row.id_key) -
+	       ((*one)->row.id_key < (*other)->row.id_key);
+}
+
+static int by_seq(const void *left, const void *right)
+{
+	const struct posted *const *one = left;
+	const struct posted *const *other = right;
+	return ((*one)->row.seq > (*other)->row.seq) - ((*one)->row.seq < (*other)->row.seq);
+}
+
+void journal_posted_add(struct journal *journal, const struct command *command)
+{
+	struct posted *posted;
+	HASH_FIND_STR(journal->posted, command->id, posted);
+	if (posted == NULL) {
+		posted = mem_new(struct posted);
+		posted->row.id = mem_strdup(command->id);
+		posted->row.id_key = journal_id_key(command->id);
+		HASH_ADD_KEYPTR(hh, journal->posted, posted->row.id, strlen(posted->row.id),
+				posted);
+	}
+	posted->row.seq = command->journal_seq;
+	posted->row.answer = command->journal_answer;
+	posted->row.at_ms = clock_now_ms();
+	posted->row.status = command->answer.status;
+	posted->row.ended_at_ms = command->answer.ended_at_ms;
+	posted->row.http_status = command->answer.http_status;
+	posted->row.answer_size = command->answer_size;
+	if (HASH_COUNT(journal->posted) >= BATCH_MAX)
+		journal->is_posted_due = true; /* with the next transaction */
+}
+
+const struct posted_row *journal_posted_find(const struct journal *journal, const char *id)
+{
+	struct posted *posted = NULL;
+	HASH_FIND_STR(journal->posted, id, posted);
+	if (posted == NULL && journal->batch != NULL)
+		HASH_FIND_STR(journal->batch->by_id, id, posted);
+	return posted != NULL ? &posted->row : NULL;
+}
+
+bool journal_posted_is_due(const struct journal *journal)
+{
+	return journal->batch != NULL || (journal->is_posted_due && journal->posted != NULL);
+}
+
+static struct posted **sorted(struct posted *posted, size_t count,
+			      int (*compare)(const void *left, const void *right))
+{
+	struct posted **all = mem_calloc(count, sizeof(struct posted *));
+	for (size_t i = 0; i < count; i++, posted = posted->hh.next)
+		all[i] = posted;
+	qsort(all, count, sizeof(struct posted *), compare);
+	return all;
+}
+
+static void begin_batch(struct journal *journal)
+{
+	struct posted_batch *batch = mem_new(struct posted_batch);
+	batch->by_id = journal->posted;
+	batch->count = HASH_COUNT(batch->by_id);
+	batch->order[ROWS] = sorted(batch->by_id, batch->count, by_key);
+	batch->order[COMMANDS] = sorted(batch->by_id, batch->count, by_seq);
+	journal->posted = NULL;
+	journal->batch = batch;
+	journal->is_posted_due = false;
+}
+
+static int write_rows(struct journal *journal, struct posted **posted, size_t count,
+		      struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (journal_store_posted(journal, &posted[i]->row, err) != 0)
+			return err->code;
+	}
+	return 0;
+}
+
+/* In runs: one statement for many. */
+static int delete_commands(struct journal *journal, struct posted **posted, size_t count,
+			   struct error *err)
+{
+	int64_t first = 0;
+	int64_t last = 0;
+	for (size_t i = 0; i < count; i++) {
+		int64_t seq = posted[i]->row.seq;
+		if (seq != last + 1) {
+			if (journal_delete_commands(journal, first, last, err) != 0)
+				return err->code;
+			first = seq;
+		}
+		last = seq;
+	}
+	return journal_delete_commands(journal, first, last, err);
+}
+
+static int write_slice(struct journal *journal, struct posted_batch *batch, size_t most,
+		       struct error *err)
+{
+	struct progress *progress = &batch->written;
+	*progress = batch->stored;
+	while (most > 0 && progress->step < STEPS) {
+		size_t left = batch->count - progress->done;
+		size_t count = left < most ? left : most;
+		struct posted **slice = batch->order[progress->step] + progress->done;
+		int rc = progress->step == ROWS ? write_rows(journal, slice, count, err)
+						: delete_commands(journal, slice, count, err);
+		if (rc != 0)
+			return rc;
+		most -= count;
+		progress->done += count;
+		if (progress->done == batch->count)
+			*progress = (struct progress){.step = progress->step + 1};
+	}
+	return progress->step == STEPS ? journal_clear_executing(journal, err) : 0;
+}
+
+int journal_posted_write(struct journal *journal, struct error *err)
+{
+	if (!journal_posted_is_due(journal))
+		return 0;
+	kill_point("before-row-marked");
+	if (journal->batch == NULL)
+		begin_batch(journal);
+	return write_slice(journal, journal->batch, SLICE, err);
+}
+
+static void free_all(struct posted *posted)
+{
+	struct posted *first = posted;
+	HASH_CLEAR(hh, first);
+	for (struct posted *next; posted != NULL; posted = next) {
+		next = posted->hh.next;
+		free(posted->row.id);
+		free(posted);
+	}
+}
+
+static void end_batch(struct journal *journal)
+{
+	if (journal->batch == NULL)
+		return;
+	free_all(journal->batch->by_id);
+	free(journal->batch->order[ROWS]);
+	free(journal->batch->order[COMMANDS]);
+	free(journal->batch);
+	journal->batch = NULL;
+}
+
+void journal_posted_written(struct journal *journal)
+{
+	if (journal->batch == NULL)
+		return;
+	journal->batch->stored = journal->batch->written;
+	if (journal->batch->stored.step == STEPS)
+		end_batch(journal);
+}
+
+void journal_posted_release(struct journal *journal)
+{
+	end_batch(journal);
+	free_all(journal->posted);
+	journal->posted = NULL;
+}
