@@ -203,7 +203,7 @@ static void keep_text(struct agent *agent, struct command *command,
 		text = json_object_to_json_string_length(
 		    delivery->command, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
 		    &size);
-	journal_keep_text(agent->journal, command, text, size);
+	journal_keep_text(agent->journal, command, text, size, delivery->kept);
 }
 
 static void take(struct agent *agent, struct command *command,
@@ -482,6 +482,7 @@ static int agent_connect(struct agent *agent, enum settings_transport kind,
 {
 	struct transport_events events = {
 	    .context = agent,
+	    .folder = journal_answers_folder(agent->journal),
 	    .on_delivery = on_delivery,
 	    .on_received = on_received,
 	    .on_posted = on_posted,

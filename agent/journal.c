@@ -169,13 +169,18 @@ void journal_write(struct journal *journal, struct command *command)
 }
 
 void journal_keep_text(struct journal *journal, struct command *command, const char *text,
-		       size_t size)
+		       size_t size, struct spool *kept)
 {
 	struct error err;
 	if (journal->is_off)
 		return;
 	command->text_checksum = journal_checksum(command->id, text, size);
 	spool_release(&command->text);
+	if (kept != NULL) {
+		command->text = *kept;
+		*kept = (struct spool){0};
+		return;
+	}
 	spool_init(&command->text, SPOOL_KEPT, journal->folder, SIZE_MAX / 2);
 	if (spool_append(&command->text, text, size, &err) != 0) {
 		log_error("command %s: its text cannot be stored: %s", command->id, err.message);
@@ -195,7 +200,7 @@ static bool keep_text_again(struct journal *journal, struct command *command)
 	if (command->is_body_dropped)
 		return false;
 	char *text = command_text(command);
-	journal_keep_text(journal, command, text, strlen(text));
+	journal_keep_text(journal, command, text, strlen(text), NULL);
 	free(text);
 	return true;
 }

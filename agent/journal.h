@@ -43,9 +43,10 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 /* Writes what is pending, where it can. Commands must still live. */
 void journal_close(struct journal *journal);
 
-/* The command's JSON, for its first write. A large one goes to a file now. */
+/* The command's JSON, for its first write. A large one goes to a file now, unless it is in kept
+ * (of journal_answers_folder, empty afterwards; NULL: it is not). */
 void journal_keep_text(struct journal *journal, struct command *command, const char *text,
-		       size_t size);
+		       size_t size, struct spool *kept);
 /* The state of command changed: to be written at the end of the turn. */
 void journal_write(struct journal *journal, struct command *command);
 /* From on_begun_anew: what the damaged database held is to be written once more. */

@@ -23,12 +23,15 @@ struct service_call {
 	struct buf text;                /* of the answer */
 	struct transport_outcome outcome;
 	struct json_parser *parser;
-	struct loop_task parse;
+	struct loop_task parse; /* a step of it */
+	struct loop_task note;
 	char *url;
 	char *what; /* "POST https://host/path" */
 	struct buf body;
 	bool wipes_answer;
+	struct json_object *answer;     /* parsed */
 	struct json_elements *elements; /* NULL: not asked for */
+	bool (*on_noted)(void *context);
 	service_on_answer *on_answer;
 	void *context;
 };
@@ -139,6 +142,8 @@ static void service_call_free(struct service_call *call)
 {
 	json_parser_free(call->parser);
 	loop_cancel(call->loop, &call->parse);
+	loop_cancel(call->loop, &call->note);
+	json_object_put(call->answer);
 	if (call->wipes_answer)
 		buf_wipe(&call->text);
 	buf_release(&call->text);
@@ -148,32 +153,42 @@ static void service_call_free(struct service_call *call)
 	free(call);
 }
 
-static void finish(struct service_call *call, struct json_object *answer)
+static void finish(struct service_call *call)
 {
-	call->on_answer(call->context, answer, &call->outcome);
-	json_object_put(answer);
+	call->on_answer(call->context, call->answer, &call->outcome);
 	service_call_free(call);
+}
+
+static void note(void *context)
+{
+	struct service_call *call = context;
+	if (call->on_noted(call->context))
+		finish(call);
+	else
+		loop_next_turn(call->loop, &call->note);
 }
 
 static void parse(void *context)
 {
 	struct service_call *call = context;
 	struct transport_outcome *outcome = &call->outcome;
-	struct json_object *answer = NULL;
 	struct error err;
-	int rc = json_parser_step(call->parser, PARSE_BYTES, &answer, &err);
+	int rc = json_parser_step(call->parser, PARSE_BYTES, &call->answer, &err);
 	if (rc == JSON_MORE) {
 		loop_next_turn(call->loop, &call->parse);
 		return;
 	}
-	if (rc == 0 && (rc = json_require_object(answer, &err)) != 0)
-		answer = NULL;
+	if (rc == 0 && (rc = json_require_object(call->answer, &err)) != 0)
+		call->answer = NULL;
 	if (rc != 0) {
 		outcome->is_ok = false;
 		snprintf(outcome->reason, sizeof outcome->reason,
 			 "%s: the answer is not what the API says: %s", call->what, err.message);
 	}
-	finish(call, answer);
+	if (rc == 0 && call->on_noted != NULL)
+		note(call);
+	else
+		finish(call);
 }
 
 static void on_response(void *context, struct http_response *response)
@@ -184,7 +199,7 @@ static void on_response(void *context, struct http_response *response)
 	call->text = *response->body;
 	*response->body = BUF_INIT(0);
 	if (!call->outcome.is_ok) {
-		finish(call, NULL);
+		finish(call);
 		return;
 	}
 	call->parser = json_parser_new(buf_str(&call->text), call->text.size, call->elements);
@@ -226,6 +241,7 @@ static struct service_call *start(struct service_api *api, const char *method,
 	struct service_call *call = mem_new(struct service_call);
 	call->loop = http_client_loop(api->client);
 	call->parse = (struct loop_task){.run = parse, .context = call};
+	call->note = (struct loop_task){.run = note, .context = call};
 	call->on_answer = on_answer;
 	call->context = context;
 	call->url = url_build(&api->url, segments, parameters);
@@ -280,9 +296,11 @@ void service_call_cancel(struct service_call *call)
 	service_call_free(call);
 }
 
-void service_call_note(struct service_call *call, struct json_elements *elements)
+void service_call_note(struct service_call *call, struct json_elements *elements,
+		       bool (*on_noted)(void *context))
 {
 	call->elements = elements;
+	call->on_noted = on_noted;
 }
 
 void service_call_wipe_answer(struct service_call *call)

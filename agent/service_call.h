@@ -42,8 +42,10 @@ struct service_call *service_call_start_text(struct service_api *api, const char
 					     service_on_answer *on_answer, void *context);
 void service_call_cancel(struct service_call *call);
 /* As the answer is parsed, notes where the elements stand in its text, which is there within the
- * callback. elements must live until then. */
-void service_call_note(struct service_call *call, struct json_elements *elements);
+ * callbacks. elements must live until then. on_noted is called with the context of on_answer, once
+ * a turn until it says that it is done: what takes long with these texts is done there. */
+void service_call_note(struct service_call *call, struct json_elements *elements,
+		       bool (*on_noted)(void *context));
 /* The answer holds secrets: its text is wiped after it was read. */
 void service_call_wipe_answer(struct service_call *call);
 

@@ -31,6 +31,7 @@ struct transport_outcome {
 struct transport_delivery {
 	struct json_object *command;
 	struct json_span text; /* of its JSON, as it came; text NULL: not at hand */
+	struct spool *kept;    /* a large text, in a file already: may be taken; NULL: none */
 	const char *receipt;   /* NULL: the source has none */
 	int attempt;           /* from 1 */
 };
@@ -54,6 +55,7 @@ struct transport_post {
 
 struct transport_events {
 	void *context;
+	const char *folder; /* for the texts of large commands (spool.h); NULL: nowhere */
 	/* For each command of one receive, then on_received once. */
 	void (*on_delivery)(void *context, const struct transport_delivery *delivery);
 	void (*on_received)(void *context, const struct transport_outcome *outcome);

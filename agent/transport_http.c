@@ -21,6 +21,7 @@ enum {
 	UPDATE_OVERHEAD = 160,      /* of a status in a post, beside its ids and its answer */
 	EMBEDDED_MAX = 1024 * 1024,
 	POST_MAX = 7 * 1024 * 1024, /* of the service's 8 MB */
+	KEEP_BYTES = 256 * 1024,    /* go to a file in one turn */
 };
 
 /* A call that is not the long poll. Any number may be under way. */
@@ -42,6 +43,8 @@ struct transport_http {
 	struct service_call *receive;
 	struct json_elements received; /* the texts of its commands */
 	struct json_span spans[LIMIT_RECEIVE_COMMANDS];
+	struct spool kept[LIMIT_RECEIVE_COMMANDS]; /* the large ones */
+	size_t kept_count;                         /* so many have been looked at */
 	LIST_HEAD(, http_call) calls;
 };
 
@@ -50,16 +53,58 @@ static struct transport_http *self_of(struct transport *transport)
 	return (struct transport_http *)transport;
 }
 
-static void deliver(struct transport_http *self, struct json_object *command, struct json_span text)
+static bool has_spans(const struct transport_http *self)
+{
+	return self->received.count > 0 && self->received.count <= LIMIT_RECEIVE_COMMANDS;
+}
+
+/* The next piece of a large text goes to its file; was there none? When the disk takes no more
+ * the journal finds that out. */
+static bool keep_piece(void *context)
+{
+	struct transport_http *self = context;
+	struct error err;
+	size_t count = self->events.folder != NULL && has_spans(self) ? self->received.count : 0;
+	for (; self->kept_count < count; self->kept_count++) {
+		const struct json_span *span = &self->spans[self->kept_count];
+		struct spool *spool = &self->kept[self->kept_count];
+		if (span->size <= SPOOL_MEMORY_BYTES || spool->size == span->size)
+			continue;
+		if (spool->max_bytes == 0)
+			spool_init(spool, SPOOL_KEPT, self->events.folder, SIZE_MAX / 2);
+		size_t left = span->size - spool->size;
+		size_t piece = left < KEEP_BYTES ? left : KEEP_BYTES;
+		if (spool_append(spool, span->text + spool->size, piece, &err) == 0)
+			return false;
+		spool_release(spool); /* no memory for what the disk does not take */
+	}
+	return true;
+}
+
+static void forget_kept(struct transport_http *self)
+{
+	for (size_t i = 0; i < LIMIT_RECEIVE_COMMANDS; i++) {
+		spool_release(&self->kept[i]);
+		self->kept[i] = (struct spool){0};
+	}
+	self->kept_count = 0;
+}
+
+static void deliver(struct transport_http *self, struct json_object *command, size_t number)
 {
 	struct error err;
-	struct transport_delivery delivery = {.command = command, .text = text, .attempt = 1};
+	struct transport_delivery delivery = {.command = command, .attempt = 1};
 	int64_t attempt;
 	/* Both are the service's own additions; a service without them can still be used. */
 	if (json_get_text(command, "receipt", &delivery.receipt, &err) != 0)
 		delivery.receipt = NULL;
 	if (json_get_int64(command, "attempt", 1, INT32_MAX, &attempt, &err) == 0)
 		delivery.attempt = (int)attempt;
+	if (has_spans(self)) {
+		delivery.text = self->spans[number];
+		if (self->kept[number].size == delivery.text.size)
+			delivery.kept = &self->kept[number];
+	}
 	self->events.on_delivery(self->events.context, &delivery);
 }
 
@@ -67,10 +112,10 @@ static void deliver(struct transport_http *self, struct json_object *command, st
 static void deliver_all(struct transport_http *self, struct json_object *commands)
 {
 	size_t count = json_object_array_length(commands);
-	bool has_spans = self->received.count == count && count <= LIMIT_RECEIVE_COMMANDS;
+	if (self->received.count != count)
+		self->received.count = 0;
 	for (size_t i = 0; i < count; i++)
-		deliver(self, json_object_array_get_idx(commands, i),
-			has_spans ? self->spans[i] : (struct json_span){0});
+		deliver(self, json_object_array_get_idx(commands, i), i);
 }
 
 static void on_receive_answer(void *context, struct json_object *answer,
@@ -89,6 +134,7 @@ static void on_receive_answer(void *context, struct json_object *answer,
 		self->events.on_reached(self->events.context);
 		deliver_all(self, commands);
 	}
+	forget_kept(self);
 	self->events.on_received(self->events.context, &result);
 }
 
@@ -108,7 +154,7 @@ static void transport_http_receive(struct transport *transport, size_t max)
 					   LIMIT_RECEIVE_BYTES, on_receive_answer, self);
 	self->received = (struct json_elements){
 	    .key = "commands", .spans = self->spans, .max = LIMIT_RECEIVE_COMMANDS};
-	service_call_note(self->receive, &self->received);
+	service_call_note(self->receive, &self->received, keep_piece);
 }
 
 static void transport_http_receive_cancel(struct transport *transport)
@@ -116,6 +162,7 @@ static void transport_http_receive_cancel(struct transport *transport)
 	struct transport_http *self = self_of(transport);
 	service_call_cancel(self->receive);
 	self->receive = NULL;
+	forget_kept(self);
 }
 
 static struct http_call *call_new(struct transport_http *self)
