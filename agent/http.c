@@ -20,10 +20,9 @@
 
 enum {
 	IDLE_HANDLES_MAX = 64,
-	/* libcurl's receive buffer of each transfer: less where very many are under way. */
-	MANY_EXCHANGES = 128,
-	BUFFER_BYTES = 16 * 1024,
-	SMALL_BUFFER_BYTES = 4 * 1024,
+	/* libcurl's receive buffer of each transfer. It fills it up to 200 times before anybody
+	 * else has a turn. */
+	BUFFER_BYTES = 4 * 1024,
 	ADDRESS_SIZE = INET6_ADDRSTRLEN + sizeof ":65535",
 };
 
@@ -33,7 +32,6 @@ struct http_client {
 	/* Easy handles that wait to be used again: making one costs more than a request. */
 	CURL *idle[IDLE_HANDLES_MAX];
 	size_t idle_count;
-	size_t exchanges; /* under way */
 };
 
 struct http_exchange {
@@ -401,9 +399,7 @@ static int set_up(struct http_exchange *exchange, const struct http_request *req
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "relay-agent/" VERSION);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE,
-			 exchange->client->exchanges > MANY_EXCHANGES ? (long)SMALL_BUFFER_BYTES
-								      : (long)BUFFER_BYTES);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
 	curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
 	if (request->user != NULL) {
 		curl_easy_setopt(easy, CURLOPT_USERNAME, request->user);
@@ -420,7 +416,6 @@ static int set_up(struct http_exchange *exchange, const struct http_request *req
 static void exchange_free(struct http_exchange *exchange)
 {
 	struct http_client *client = exchange->client;
-	client->exchanges--;
 	if (exchange->easy != NULL) {
 		curl_easy_reset(exchange->easy);
 		if (client->idle_count < IDLE_HANDLES_MAX)
@@ -573,7 +568,6 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
 {
 	struct http_exchange *exchange = mem_new(struct http_exchange);
 	exchange->client = client;
-	client->exchanges++;
 	exchange->on_done = on_done;
 	exchange->context = context;
 	exchange->max_response_bytes = request->max_response_bytes;

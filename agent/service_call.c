@@ -31,7 +31,9 @@ struct service_call {
 	bool wipes_answer;
 	struct json_object *answer;     /* parsed */
 	struct json_elements *elements; /* NULL: not asked for */
-	bool (*on_noted)(void *context);
+	service_on_noted *on_noted;
+	bool is_noting;    /* within on_noted */
+	bool is_cancelled; /* … and it does not return to anything */
 	service_on_answer *on_answer;
 	void *context;
 };
@@ -162,7 +164,12 @@ static void finish(struct service_call *call)
 static void note(void *context)
 {
 	struct service_call *call = context;
-	if (call->on_noted(call->context))
+	call->is_noting = true;
+	bool is_done = call->on_noted(call->context, call->answer);
+	call->is_noting = false;
+	if (call->is_cancelled)
+		service_call_free(call);
+	else if (is_done)
 		finish(call);
 	else
 		loop_next_turn(call->loop, &call->note);
@@ -293,11 +300,14 @@ void service_call_cancel(struct service_call *call)
 	if (call == NULL)
 		return;
 	http_cancel(call->exchange);
-	service_call_free(call);
+	if (call->is_noting)
+		call->is_cancelled = true;
+	else
+		service_call_free(call);
 }
 
 void service_call_note(struct service_call *call, struct json_elements *elements,
-		       bool (*on_noted)(void *context))
+		       service_on_noted *on_noted)
 {
 	call->elements = elements;
 	call->on_noted = on_noted;

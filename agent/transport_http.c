@@ -43,8 +43,9 @@ struct transport_http {
 	struct service_call *receive;
 	struct json_elements received; /* the texts of its commands */
 	struct json_span spans[LIMIT_RECEIVE_COMMANDS];
-	struct spool kept[LIMIT_RECEIVE_COMMANDS]; /* the large ones */
-	size_t kept_count;                         /* so many have been looked at */
+	bool is_delivering; /* the small ones have been */
+	size_t next;        /* … and the large ones before this */
+	struct spool kept;  /* its text, as far as it is in a file */
 	LIST_HEAD(, http_call) calls;
 };
 
@@ -58,36 +59,10 @@ static bool has_spans(const struct transport_http *self)
 	return self->received.count > 0 && self->received.count <= LIMIT_RECEIVE_COMMANDS;
 }
 
-/* The next piece of a large text goes to its file; was there none? When the disk takes no more
- * the journal finds that out. */
-static bool keep_piece(void *context)
+static bool is_large(const struct transport_http *self, size_t number)
 {
-	struct transport_http *self = context;
-	struct error err;
-	size_t count = self->events.folder != NULL && has_spans(self) ? self->received.count : 0;
-	for (; self->kept_count < count; self->kept_count++) {
-		const struct json_span *span = &self->spans[self->kept_count];
-		struct spool *spool = &self->kept[self->kept_count];
-		if (span->size <= SPOOL_MEMORY_BYTES || spool->size == span->size)
-			continue;
-		if (spool->max_bytes == 0)
-			spool_init(spool, SPOOL_KEPT, self->events.folder, SIZE_MAX / 2);
-		size_t left = span->size - spool->size;
-		size_t piece = left < KEEP_BYTES ? left : KEEP_BYTES;
-		if (spool_append(spool, span->text + spool->size, piece, &err) == 0)
-			return false;
-		spool_release(spool); /* no memory for what the disk does not take */
-	}
-	return true;
-}
-
-static void forget_kept(struct transport_http *self)
-{
-	for (size_t i = 0; i < LIMIT_RECEIVE_COMMANDS; i++) {
-		spool_release(&self->kept[i]);
-		self->kept[i] = (struct spool){0};
-	}
-	self->kept_count = 0;
+	return self->events.folder != NULL && has_spans(self) &&
+	       self->spans[number].size > SPOOL_MEMORY_BYTES;
 }
 
 static void deliver(struct transport_http *self, struct json_object *command, size_t number)
@@ -102,20 +77,66 @@ static void deliver(struct transport_http *self, struct json_object *command, si
 		delivery.attempt = (int)attempt;
 	if (has_spans(self)) {
 		delivery.text = self->spans[number];
-		if (self->kept[number].size == delivery.text.size)
-			delivery.kept = &self->kept[number];
+		if (is_large(self, number) && self->kept.size == delivery.text.size)
+			delivery.kept = &self->kept;
 	}
 	self->events.on_delivery(self->events.context, &delivery);
 }
 
-/* The commands of a receive, each with its own text, so that nobody has to write it anew. */
-static void deliver_all(struct transport_http *self, struct json_object *commands)
+/* The next piece of a large text goes to its file. When it cannot the journal tries itself. */
+static bool keep_piece(struct transport_http *self, size_t number)
+{
+	struct error err;
+	const struct json_span *span = &self->spans[number];
+	struct spool *spool = &self->kept;
+	if (spool->max_bytes == 0)
+		spool_init(spool, SPOOL_KEPT, self->events.folder, SIZE_MAX / 2);
+	size_t left = span->size - spool->size;
+	size_t piece = left < KEEP_BYTES ? left : KEEP_BYTES;
+	return spool_append(spool, span->text + spool->size, piece, &err) == 0 &&
+	       spool->size < span->size;
+}
+
+static void forget_kept(struct transport_http *self)
+{
+	spool_release(&self->kept);
+	self->kept = (struct spool){0};
+}
+
+/* The small ones do not wait for the large ones. */
+static void deliver_small(struct transport_http *self, struct json_object *commands)
 {
 	size_t count = json_object_array_length(commands);
 	if (self->received.count != count)
 		self->received.count = 0;
-	for (size_t i = 0; i < count; i++)
-		deliver(self, json_object_array_get_idx(commands, i), i);
+	for (size_t i = 0; i < count; i++) {
+		if (!is_large(self, i))
+			deliver(self, json_object_array_get_idx(commands, i), i);
+	}
+}
+
+/* The commands of a receive, each with its own text, so that nobody has to write it anew. */
+static bool deliver_some(void *context, struct json_object *answer)
+{
+	struct transport_http *self = context;
+	struct json_object *commands = json_member(answer, "commands");
+	if (!json_object_is_type(commands, json_type_array))
+		return true; /* on_receive_answer says so */
+	if (!self->is_delivering) {
+		self->is_delivering = true;
+		self->next = 0;
+		self->events.on_reached(self->events.context);
+		deliver_small(self, commands);
+	}
+	size_t count = json_object_array_length(commands);
+	while (self->next < count && !is_large(self, self->next))
+		self->next++;
+	if (self->next < count && !keep_piece(self, self->next)) {
+		deliver(self, json_object_array_get_idx(commands, self->next), self->next);
+		forget_kept(self);
+		self->next++;
+	}
+	return self->next == count;
 }
 
 static void on_receive_answer(void *context, struct json_object *answer,
@@ -130,11 +151,6 @@ static void on_receive_answer(void *context, struct json_object *answer,
 		snprintf(result.reason, sizeof result.reason,
 			 "the answer to a receive holds no `commands`");
 	}
-	if (result.is_ok) {
-		self->events.on_reached(self->events.context);
-		deliver_all(self, commands);
-	}
-	forget_kept(self);
 	self->events.on_received(self->events.context, &result);
 }
 
@@ -152,9 +168,10 @@ static void transport_http_receive(struct transport *transport, size_t max)
 	self->receive = service_call_start(&self->api, "POST", path, NULL, body,
 					   self->settings->poll_wait_seconds * 1000 + SLACK_MS,
 					   LIMIT_RECEIVE_BYTES, on_receive_answer, self);
+	self->is_delivering = false;
 	self->received = (struct json_elements){
 	    .key = "commands", .spans = self->spans, .max = LIMIT_RECEIVE_COMMANDS};
-	service_call_note(self->receive, &self->received, keep_piece);
+	service_call_note(self->receive, &self->received, deliver_some);
 }
 
 static void transport_http_receive_cancel(struct transport *transport)

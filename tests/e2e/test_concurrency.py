@@ -95,6 +95,18 @@ def test_commands_to_one_host_are_under_way_together(requestor, raw):
         answered(requestor.wait(command_id))
 
 
+def test_small_commands_go_ahead_of_a_large_one_that_came_with_them(site, raw):
+    pair = site.pair()
+    url = raw.url(text("done"))
+    bodies = ["large " * 100000, "small", "small too"]
+    ids = [pair.requestor.submit({"method": "PUT", "url": url,
+                                  "body": {"mode": "raw", "raw": body}})["id"] for body in bodies]
+    pair.agent.start()
+    for command_id in ids:
+        answered(pair.requestor.wait(command_id))
+    assert [request.body.decode() for request in raw.requests(url)] == [*bodies[1:], bodies[0]]
+
+
 def test_more_commands_than_a_host_may_have_all_complete(requestor, raw):
     url = raw.url(Slow(0.05, answer(body=b"done")))
     payloads = [get(f"{url}?n={number}") for number in range(300)]

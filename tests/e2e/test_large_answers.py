@@ -3,12 +3,13 @@
 import base64
 import gzip
 import json
+import random
 
 import pytest
 
 from support.fake_service import wrong
-from support.raw_target import text
-from support.requestors import answered
+from support.raw_target import Send, answer, text
+from support.requestors import answered, failed
 
 MIB = 1024 * 1024
 
@@ -20,7 +21,7 @@ def content_of(size):
 
 def stored(requestor, url):
     record = requestor.send({"method": "GET", "url": url})
-    assert record["status"] == "SUCCESS", record
+    assert record["status"] == "SUCCESS", str(record.get("responseBody"))[:600]
     return record, requestor.stored_answer(record)
 
 
@@ -53,6 +54,38 @@ def test_an_answer_that_grows_by_escaping_is_uploaded_too(requestor, nginx):
     content = b"\x01" * (300 * 1024)
     _, got = stored(requestor, nginx.file("large-escaped", content))
     assert got["body"].encode() == content
+
+
+def framings(content):
+    size = 100000
+    pieces = [content[at:at + size] for at in range(0, len(content), size)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return {"length": ([], True, content), "close": ([], False, content),
+            "chunks": (["Transfer-Encoding: chunked"], False, chunks + b"0\r\n\r\n")}
+
+
+@pytest.mark.parametrize("is_zipped", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("framing", ["length", "close", "chunks"])
+@pytest.mark.parametrize("size", [256 * 1024, 256 * 1024 + 1, 3 * MIB + 5])
+def test_a_large_answer_is_whole_however_it_is_framed(requestor, raw, framing, size,
+                                                            is_zipped):
+    content = random.Random(size).randbytes(size // 2).hex().encode() + b"z" * (size % 2)
+    headers, framed, body = framings(gzip.compress(content) if is_zipped else content)[framing]
+    headers = [*headers, "Content-Encoding: gzip"] if is_zipped else headers
+    url = raw.url(Send(answer(headers=headers, body=body, framed=framed), keep=framed))
+    _, got = stored(requestor, url)
+    assert got["body"].encode() == content
+    assert len(raw.requests(url)) == 1
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_a_large_answer_that_ends_early_is_a_failure(requestor, raw, framing):
+    headers, framed, body = framings(content_of(3 * MIB))[framing]
+    whole = answer(headers=headers, body=body, framed=framed)
+    for cut in (6, 2 * MIB):
+        url = raw.url(Send(whole[:-cut]))
+        assert failed(requestor.send({"method": "POST", "url": url}))
+        assert len(raw.requests(url)) == 1
 
 
 def test_a_large_answer_with_a_failure_status_stays_a_failure(requestor, raw):
