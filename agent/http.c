@@ -385,6 +385,13 @@ static void set_callbacks(struct http_exchange *exchange)
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, exchange);
 }
 
+/* False: the handle still has the buffer of a transfer that ended before it was connected. It has
+ * just forgotten how large that is, and takes no new size; it would write behind its end. */
+static bool set_buffer_size(CURL *easy)
+{
+	return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES) == CURLE_OK;
+}
+
 static int set_up(struct http_exchange *exchange, const struct http_request *request,
 		  struct error *err)
 {
@@ -399,7 +406,8 @@ static int set_up(struct http_exchange *exchange, const struct http_request *req
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "relay-agent/" VERSION);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
+	if (!set_buffer_size(easy))
+		return error_set(err, ERR_SYSTEM, "libcurl keeps another buffer");
 	curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
 	if (request->user != NULL) {
 		curl_easy_setopt(easy, CURLOPT_USERNAME, request->user);
@@ -418,7 +426,7 @@ static void exchange_free(struct http_exchange *exchange)
 	struct http_client *client = exchange->client;
 	if (exchange->easy != NULL) {
 		curl_easy_reset(exchange->easy);
-		if (client->idle_count < IDLE_HANDLES_MAX)
+		if (client->idle_count < IDLE_HANDLES_MAX && set_buffer_size(exchange->easy))
 			client->idle[client->idle_count++] = exchange->easy;
 		else
 			curl_easy_cleanup(exchange->easy);

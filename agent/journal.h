@@ -51,7 +51,7 @@ void journal_keep_text(struct journal *journal, struct command *command, const c
 void journal_write(struct journal *journal, struct command *command);
 /* From on_begun_anew: what the damaged database held is to be written once more. */
 void journal_write_again(struct journal *journal, struct command *command);
-/* The source has the answer of command: written with the next transaction, within a second. */
+/* The source has the answer of command: written in a batch that begins within a second. */
 void journal_posted(struct journal *journal, struct command *command);
 
 /* May new commands be taken? */

@@ -36,7 +36,7 @@ struct sqlite3_stmt;
 
 enum {
 	JOURNAL_BUSY_MS = 5000, /* somebody reads with `relay-agent journal` */
-	JOURNAL_VERSION = 2,    /* of the tables: PRAGMA user_version */
+	JOURNAL_VERSION = 3,    /* of the tables: PRAGMA user_version */
 };
 
 /* As they are stored. */
@@ -50,6 +50,7 @@ enum statement {
 	INSERT_COMMAND,
 	INSERT_EXECUTING,
 	INSERT_ANSWER,
+	FORGET_FILE,
 	INSERT_TEXTS,
 	DELETE_TEXTS,
 	INSERT_POSTED,

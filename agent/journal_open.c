@@ -37,7 +37,7 @@ static const char SCHEMA[] =
     " posted_at INTEGER NOT NULL, status INTEGER NOT NULL, ended_at INTEGER NOT NULL,"
     " http_status INTEGER NOT NULL, answer_size INTEGER NOT NULL, answer INTEGER);"
     "CREATE INDEX posted_by_id ON posted (id_key);"
-    "PRAGMA user_version = 2;";
+    "PRAGMA user_version = 3;";
 
 int journal_fail(sqlite3 *db, struct error *err, const char *what)
 {
@@ -125,15 +125,24 @@ static void raise_to(int64_t *last, int64_t number)
 		*last = number;
 }
 
-/* What is in the tables, and no number that only the lost part of a database had. */
+/* What is in the tables, and what their rows refer to, though it may be gone: numbers do not come
+ * twice, but for those of commands, which nobody refers to without their answers' numbers. */
 static void find_last_rows(struct journal *journal)
 {
 	raise_to(&journal->last_seq,
 		 journal_query_number(journal->db, "SELECT max(seq) FROM commands"));
 	raise_to(&journal->last_answer,
 		 journal_query_number(journal->db, "SELECT max(number) FROM answers"));
+	raise_to(&journal->last_answer,
+		 journal_query_number(journal->db, "SELECT max(answers_before) FROM commands"));
+	raise_to(&journal->last_answer,
+		 journal_query_number(journal->db,
+				      "SELECT max(answer) FROM (SELECT answer FROM posted"
+				      " ORDER BY number DESC LIMIT 10000)"));
 	raise_to(&journal->last_text_row,
 		 journal_query_number(journal->db, "SELECT max(number) FROM texts"));
+	raise_to(&journal->last_text_row,
+		 journal_query_number(journal->db, "SELECT max(text_row) FROM commands"));
 }
 
 /* Tables of this version that its statements do not fit to are damaged too. */

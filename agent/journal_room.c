@@ -32,14 +32,16 @@ void journal_count_spooled(struct journal *journal)
 	    " (SELECT total(text_size) FROM commands WHERE command_file IS NOT NULL)");
 }
 
+/* A number of a command may have been another's before: but then its answer is an older one. */
+#define NOT_WAITED_FOR                                                        \
+	" AND NOT EXISTS (SELECT 1 FROM commands c WHERE c.seq = answers.seq" \
+	" AND c.answers_before < answers.number)"
 /* Answers in their order, not in that of `posted`, where neighbours are strangers: so that whole
  * pages go. A command that is still there has not been posted. */
-#define POSTED_ANSWERS                                     \
-	" FROM answers WHERE number > ?1 AND number <= ?2" \
-	" AND NOT EXISTS (SELECT 1 FROM commands c WHERE c.seq = answers.seq)"
+#define POSTED_ANSWERS " FROM answers WHERE number > ?1 AND number <= ?2" NOT_WAITED_FOR
 #define ANSWERS_OF_POSTED               \
 	" FROM answers WHERE number IN" \
-	" (SELECT answer FROM posted WHERE number > ?1 AND number <= ?2)"
+	" (SELECT answer FROM posted WHERE number > ?1 AND number <= ?2)" NOT_WAITED_FOR
 
 static sqlite3_stmt *prepare(struct journal *journal, const char *sql, int64_t after, int64_t until)
 {

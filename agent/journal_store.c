@@ -30,6 +30,7 @@ const char *const journal_statement_texts[STATEMENTS] = {
 		      "ended_at, http_status,"
 		      " answer_size, answer_file, checksum, answer)"
 		      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    [FORGET_FILE] = "UPDATE commands SET text_size = 0, command_file = NULL WHERE seq = ?1",
     [INSERT_TEXTS] = "INSERT INTO texts (number, texts) VALUES (?1, ?2)",
     [DELETE_TEXTS] = "DELETE FROM texts WHERE number = ?1",
     [INSERT_POSTED] = "INSERT INTO posted (id_key, id, posted_at, status, ended_at, http_status,"
@@ -39,7 +40,8 @@ const char *const journal_statement_texts[STATEMENTS] = {
 	"DELETE FROM executing WHERE seq < coalesce((SELECT min(seq) FROM commands), ?1)",
     [SELECT_POSTED] = "SELECT id, status, ended_at, http_status, answer_size, answer FROM posted"
 		      " WHERE id_key = ?1 ORDER BY number DESC",
-    [SELECT_ANSWER] = "SELECT answer_file, checksum, answer FROM answers WHERE number = ?1",
+    [SELECT_ANSWER] = "SELECT answer_file, checksum, answer FROM answers WHERE number = ?1"
+		      " AND id = ?2",
 };
 
 int journal_run(struct journal *journal, enum statement which, struct error *err)
@@ -240,8 +242,13 @@ int journal_store_command(struct journal *journal, struct command *command, stru
 	bool is_new = !command->is_stored;
 	if (is_new && insert_command(journal, command, err) != 0)
 		return err->code;
-	if (command->state >= COMMAND_DONE)
+	if (command->state >= COMMAND_DONE) {
+		/* It goes with this transaction. */
+		if (!is_new && command->has_text_file &&
+		    run_for(journal, FORGET_FILE, command->journal_seq, err) != 0)
+			return err->code;
 		return insert_answer(journal, command, err);
+	}
 	if (!is_new && command->state == COMMAND_EXECUTING)
 		return run_for(journal, INSERT_EXECUTING, command->journal_seq, err);
 	return 0;
@@ -354,6 +361,7 @@ int journal_read_answer(struct journal *journal, const struct command *command,
 			enum journal_load how, struct spool *json, struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[SELECT_ANSWER];
+	bind_text(statement, 2, command->id);
 	int found = select_first(journal, SELECT_ANSWER, command->journal_answer);
 	int rc;
 	if (found == SQLITE_ROW && sqlite3_column_type(statement, 0) != SQLITE_NULL)

@@ -1,7 +1,7 @@
 /* The texts of commands, of all that one transaction stores together in one row: bytes that are
- * neither divided among half empty pages nor, when they go, written once more. A row goes when the
- * last of its commands has an answer. A text that is longer has a row to itself, so that an answer
- * which waits finds its room. */
+ * neither divided among half empty pages nor, when they go, written once more. A row goes with
+ * the transaction after that which stored the last answer to its commands. A longer text has a
+ * row to itself, so that it does not stay for its neighbours. */
 #include "agent/journal_inside.h"
 
 #include "base/mem.h"

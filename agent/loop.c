@@ -119,7 +119,7 @@ static bool run_gathering_tasks(struct loop *loop)
 	if (uv_hrtime() - loop->gathering_since_ns < LOOP_GATHER_MS * 1000000ULL &&
 	    has_events(loop))
 		return false;
-	return run_tasks(&loop->gathering);
+	return run_first(&loop->gathering); /* one that queues itself again has its next turn */
 }
 
 static void end_turn(struct loop *loop)

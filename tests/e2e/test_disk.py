@@ -301,6 +301,43 @@ def test_texts_that_an_agent_left_behind_go_at_the_next_start(fake, raw):
     following.stop()
 
 
+def done_and_waiting(fake, raw, body):
+    """A dead agent whose one command has an answer that the service has not got."""
+    agent = Agent(fake.settings()).start()
+    gate = Gate(answer(body=b"once"))
+    url = raw.url(gate)
+    command_id = fake.give({"method": "PUT", "url": url, "body": {"mode": "raw", "raw": body}})
+    raw.wait_for(url)
+    fake.go_away()
+    gate.open.set()
+    Journal(agent).wait_for_state(command_id, "done")
+    agent.kill()
+    return agent, command_id, url
+
+
+def test_an_answer_that_waits_does_not_count_its_command_s_file(fake, raw):
+    agent, command_id, _ = done_and_waiting(fake, raw, "large " * 100000)
+    journal = Journal(agent)
+    assert journal.query("SELECT command_file, text_size FROM commands") == [(None, 0)]
+    fake.come_back()
+    following = next_life(agent)
+    assert fake.wait_end(command_id)["body"]["body"] == "once"
+    following.stop()
+
+
+def test_an_agent_that_dies_between_the_slices_forgets_nothing_of_a_command(fake, raw):
+    """It is in posted already and in commands still, and what is posted may be forgotten."""
+    agent, command_id, url = done_and_waiting(fake, raw, "small")
+    change(Journal(agent), "INSERT INTO posted (id_key, id, posted_at, status, ended_at,"
+           " http_status, answer_size, answer) SELECT 1, id, 1, status, ended_at, http_status,"
+           " answer_size, number FROM answers WHERE id = ?", command_id)
+    fake.come_back()
+    following = next_life(agent, DEDUPE_HOURS=0)
+    assert fake.wait_end(command_id)["body"]["body"] == "once"
+    assert len(raw.requests(url)) == 1
+    following.stop()
+
+
 def test_a_great_many_are_marked_as_posted_in_slices(fake, fake_agent, raw):
     agent = fake_agent(MAX_IN_FLIGHT=2000, MAX_IN_FLIGHT_PER_HOST=500)
     url = raw.url(text("done"))
@@ -420,11 +457,11 @@ def test_a_journal_of_another_version_stops_the_start_with_a_clear_message(site,
     pair.agent.stop()
     journal = Journal(pair.agent)
     with sqlite3.connect(journal.database) as database:
-        database.execute("PRAGMA user_version = 3")
+        database.execute("PRAGMA user_version = 99")
     database.close()
     before = journal.database.read_bytes()
     run = Run(["run"], env=pair.agent.settings)
-    assert run.code == 1 and "journal version 3" in run.err and str(journal.database) in run.err
+    assert run.code == 1 and "journal version 99" in run.err and str(journal.database) in run.err
     assert "let that version post what waits" in run.err and run.err.count("\n") == 1, run.err
     assert journal.database.read_bytes() == before
 
