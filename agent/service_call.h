@@ -41,9 +41,10 @@ struct service_call *service_call_start_text(struct service_api *api, const char
 					     int64_t timeout_ms, size_t max_answer_bytes,
 					     service_on_answer *on_answer, void *context);
 void service_call_cancel(struct service_call *call);
-/* For an answer of which only parts may be large: before the callback on_noted gets the answer (not NULL), once a turn until it says that
- * it is done: what takes long is done there in pieces. elements says where they stand in the
- * answer's text, which is there in both; it must live until then. */
+/* For an answer of which only parts may be large: before the callback on_noted gets the answer (not
+ * NULL), once a turn until it says that it is done; what takes long is done there in pieces.
+ * elements says where they stand in the answer's text, which is there in both; it must live until
+ * then. */
 typedef bool service_on_noted(void *context, struct json_object *answer);
 void service_call_note(struct service_call *call, struct json_elements *elements,
 		       service_on_noted *on_noted);
