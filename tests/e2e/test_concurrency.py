@@ -6,6 +6,7 @@ import pytest
 
 from conftest import one_pair
 from support.agents import Agent
+from support.journals import Journal
 from support.raw_target import Close, Gate, Hang, Slow, answer, text
 from support.requestors import answered, failed
 
@@ -97,14 +98,19 @@ def test_commands_to_one_host_are_under_way_together(requestor, raw):
 
 def test_small_commands_go_ahead_of_a_large_one_that_came_with_them(site, raw):
     pair = site.pair()
-    url = raw.url(text("done"))
-    bodies = ["large " * 100000, "small", "small too"]
+    gates = [Gate(answer(body=b"open")) for _ in range(3)]
+    url = raw.url(*gates)
     ids = [pair.requestor.submit({"method": "PUT", "url": url,
-                                  "body": {"mode": "raw", "raw": body}})["id"] for body in bodies]
+                                  "body": {"mode": "raw", "raw": body}})["id"]
+           for body in ("large " * 100000, "small", "small too")]
     pair.agent.start()
+    raw.wait_for(url, 3)
+    taken = Journal(pair.agent).query("SELECT id FROM commands ORDER BY seq")
+    assert [row[0] for row in taken] == [*ids[1:], ids[0]]
+    for gate in gates:
+        gate.open.set()
     for command_id in ids:
         answered(pair.requestor.wait(command_id))
-    assert [request.body.decode() for request in raw.requests(url)] == [*bodies[1:], bodies[0]]
 
 
 def test_more_commands_than_a_host_may_have_all_complete(requestor, raw):
