@@ -23,6 +23,9 @@ enum {
 	/* libcurl's receive buffer of each transfer. It fills it up to 200 times before anybody
 	 * else has a turn. */
 	BUFFER_BYTES = 4 * 1024,
+	/* What it sends at once, and the least that it takes. A call over TLS allocates that, and
+	 * 64 KiB, its default, are more than the heap keeps between two calls. */
+	UPLOAD_BUFFER_BYTES = 16 * 1024,
 	ADDRESS_SIZE = INET6_ADDRSTRLEN + sizeof ":65535",
 };
 
@@ -387,9 +390,11 @@ static void set_callbacks(struct http_exchange *exchange)
 
 /* False: the handle still has the buffer of a transfer that ended before it was connected. It has
  * just forgotten how large that is, and takes no new size; it would write behind its end. */
-static bool set_buffer_size(CURL *easy)
+static bool set_buffer_sizes(CURL *easy)
 {
-	return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES) == CURLE_OK;
+	return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES) == CURLE_OK &&
+	       curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER_BYTES) ==
+		   CURLE_OK;
 }
 
 static int set_up(struct http_exchange *exchange, const struct http_request *request,
@@ -406,7 +411,7 @@ static int set_up(struct http_exchange *exchange, const struct http_request *req
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "relay-agent/" VERSION);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms);
-	if (!set_buffer_size(easy))
+	if (!set_buffer_sizes(easy))
 		return error_set(err, ERR_SYSTEM, "libcurl keeps another buffer");
 	curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
 	if (request->user != NULL) {
@@ -426,7 +431,7 @@ static void exchange_free(struct http_exchange *exchange)
 	struct http_client *client = exchange->client;
 	if (exchange->easy != NULL) {
 		curl_easy_reset(exchange->easy);
-		if (client->idle_count < IDLE_HANDLES_MAX && set_buffer_size(exchange->easy))
+		if (client->idle_count < IDLE_HANDLES_MAX && set_buffer_sizes(exchange->easy))
 			client->idle[client->idle_count++] = exchange->easy;
 		else
 			curl_easy_cleanup(exchange->easy);

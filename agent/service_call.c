@@ -23,17 +23,13 @@ struct service_call {
 	struct buf text;                /* of the answer */
 	struct transport_outcome outcome;
 	struct json_parser *parser;
-	struct loop_task parse; /* a step of it */
-	struct loop_task note;
+	struct loop_task parse; /* a piece */
 	char *url;
 	char *what; /* "POST https://host/path" */
 	struct buf body;
 	bool wipes_answer;
 	struct json_object *answer;     /* parsed */
 	struct json_elements *elements; /* NULL: not asked for */
-	service_on_noted *on_noted;
-	bool is_noting;    /* within on_noted */
-	bool is_cancelled; /* … and it does not return to anything */
 	service_on_answer *on_answer;
 	void *context;
 };
@@ -144,7 +140,6 @@ static void service_call_free(struct service_call *call)
 {
 	json_parser_free(call->parser);
 	loop_cancel(call->loop, &call->parse);
-	loop_cancel(call->loop, &call->note);
 	json_object_put(call->answer);
 	if (call->wipes_answer)
 		buf_wipe(&call->text);
@@ -161,41 +156,34 @@ static void finish(struct service_call *call)
 	service_call_free(call);
 }
 
-static void note(void *context)
+static void fail(struct service_call *call, const struct error *err)
 {
-	struct service_call *call = context;
-	call->is_noting = true;
-	bool is_done = call->on_noted(call->context, call->answer);
-	call->is_noting = false;
-	if (call->is_cancelled)
-		service_call_free(call);
-	else if (is_done)
-		finish(call);
-	else
-		loop_next_turn(call->loop, &call->note);
+	call->outcome.is_ok = false;
+	snprintf(call->outcome.reason, sizeof call->outcome.reason,
+		 "%s: the answer is not what the API says: %s", call->what, err->message);
+}
+
+/* False: there is more to parse. */
+static bool parse_piece(struct service_call *call)
+{
+	struct error err;
+	int rc = json_parser_step(call->parser, PARSE_BYTES, &call->answer, &err);
+	if (rc == JSON_MORE)
+		return false;
+	if (rc == 0 && (rc = json_require_object(call->answer, &err)) != 0)
+		call->answer = NULL;
+	if (rc != 0)
+		fail(call, &err);
+	return true;
 }
 
 static void parse(void *context)
 {
 	struct service_call *call = context;
-	struct transport_outcome *outcome = &call->outcome;
-	struct error err;
-	int rc = json_parser_step(call->parser, PARSE_BYTES, &call->answer, &err);
-	if (rc == JSON_MORE) {
-		loop_next_turn(call->loop, &call->parse);
-		return;
-	}
-	if (rc == 0 && (rc = json_require_object(call->answer, &err)) != 0)
-		call->answer = NULL;
-	if (rc != 0) {
-		outcome->is_ok = false;
-		snprintf(outcome->reason, sizeof outcome->reason,
-			 "%s: the answer is not what the API says: %s", call->what, err.message);
-	}
-	if (rc == 0 && call->on_noted != NULL)
-		note(call);
-	else
+	if (parse_piece(call))
 		finish(call);
+	else
+		loop_next_turn(call->loop, &call->parse);
 }
 
 static void on_response(void *context, struct http_response *response)
@@ -248,7 +236,6 @@ static struct service_call *start(struct service_api *api, const char *method,
 	struct service_call *call = mem_new(struct service_call);
 	call->loop = http_client_loop(api->client);
 	call->parse = (struct loop_task){.run = parse, .context = call};
-	call->note = (struct loop_task){.run = note, .context = call};
 	call->on_answer = on_answer;
 	call->context = context;
 	call->url = url_build(&api->url, segments, parameters);
@@ -300,17 +287,29 @@ void service_call_cancel(struct service_call *call)
 	if (call == NULL)
 		return;
 	http_cancel(call->exchange);
-	if (call->is_noting)
-		call->is_cancelled = true;
-	else
-		service_call_free(call);
+	service_call_free(call);
 }
 
-void service_call_note(struct service_call *call, struct json_elements *elements,
-		       service_on_noted *on_noted)
+bool service_call_hurry(struct service_call *call)
+{
+	if (call == NULL || call->exchange != NULL)
+		return false;
+	while (!parse_piece(call))
+		;
+	finish(call);
+	return true;
+}
+
+void service_call_note(struct service_call *call, struct json_elements *elements)
 {
 	call->elements = elements;
-	call->on_noted = on_noted;
+}
+
+struct buf service_call_take_text(struct service_call *call)
+{
+	struct buf text = call->text;
+	call->text = BUF_INIT(0);
+	return text;
 }
 
 void service_call_wipe_answer(struct service_call *call)

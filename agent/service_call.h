@@ -41,13 +41,13 @@ struct service_call *service_call_start_text(struct service_api *api, const char
 					     int64_t timeout_ms, size_t max_answer_bytes,
 					     service_on_answer *on_answer, void *context);
 void service_call_cancel(struct service_call *call);
-/* For an answer of which only parts may be large: before the callback on_noted gets the answer (not
- * NULL), once a turn until it says that it is done; what takes long is done there in pieces.
- * elements says where they stand in the answer's text, which is there in both; it must live until
- * then. */
-typedef bool service_on_noted(void *context, struct json_object *answer);
-void service_call_note(struct service_call *call, struct json_elements *elements,
-		       service_on_noted *on_noted);
+/* An answer that has come and is being read in pieces is read now, to the end: the callback comes
+ * from inside. False: none has come. call may be NULL. */
+NODISCARD bool service_call_hurry(struct service_call *call);
+/* elements says where they stand in the answer's text; it must live until the callback, … */
+void service_call_note(struct service_call *call, struct json_elements *elements);
+/* … from which the text can be taken. */
+struct buf service_call_take_text(struct service_call *call);
 /* The answer holds secrets: its text is wiped after it was read. */
 void service_call_wipe_answer(struct service_call *call);
 

@@ -157,7 +157,7 @@ static int append_piece(struct spool *spool, const void *bytes, size_t size, str
 			buf_release(&spool->memory); /* grown while all was there */
 		return 0;
 	}
-	log_warn("an answer of more than %zu bytes stays in memory: %s", spool->size,
+	log_warn("an answer or a command of more than %zu bytes stays in memory: %s", spool->size,
 		 cause.message);
 	/* Nothing of it was enciphered when there was no file to write to. */
 	if (spool->fd < 0)

@@ -56,7 +56,8 @@ struct transport_post {
 struct transport_events {
 	void *context;
 	const char *folder; /* for the texts of large commands (spool.h); NULL: nowhere */
-	/* For each command of one receive, then on_received once. */
+	/* For each command of one receive, then on_received once; but large ones may come after
+	 * it, when they have been read. */
 	void (*on_delivery)(void *context, const struct transport_delivery *delivery);
 	void (*on_received)(void *context, const struct transport_outcome *outcome);
 	/* With an outcome that is ok each post has its result, otherwise none was taken. These
@@ -89,7 +90,7 @@ struct transport_ops {
 	/* Asks for up to max commands and waits for the first. One at a time. */
 	void (*receive)(struct transport *transport, size_t max);
 	/* Gives up a receive that waits: no callback. What it might have brought comes back
-	 * when its lease runs out. */
+	 * when its lease runs out. What has come is delivered from inside. */
 	void (*receive_cancel)(struct transport *transport);
 	/* Posts count terminal statuses together. The array is taken (from malloc); what it
 	 * points to is borrowed until on_posted. */

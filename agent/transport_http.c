@@ -1,5 +1,6 @@
 #include "agent/transport.h"
 
+#include "agent/arrivals.h"
 #include "agent/limits.h"
 #include "agent/service_call.h"
 #include "base/clock.h"
@@ -20,8 +21,8 @@ enum {
 	SLACK_MS = 15000,           /* that a long poll may take beyond its own time */
 	UPDATE_OVERHEAD = 160,      /* of a status in a post, beside its ids and its answer */
 	EMBEDDED_MAX = 1024 * 1024,
-	POST_MAX = 7 * 1024 * 1024, /* of the service's 8 MB */
-	KEEP_BYTES = 256 * 1024,    /* go to a file in one turn */
+	POST_MAX = 7 * 1024 * 1024,      /* of the service's 8 MB */
+	ARRIVING_MAX = 16 * 1024 * 1024, /* of large commands, beside the next receive */
 };
 
 /* A call that is not the long poll. Any number may be under way. */
@@ -43,9 +44,8 @@ struct transport_http {
 	struct service_call *receive;
 	struct json_elements received; /* the texts of its commands */
 	struct json_span spans[LIMIT_RECEIVE_COMMANDS];
-	bool is_delivering; /* the small ones have been */
-	size_t next;        /* … and the large ones before this */
-	struct spool kept;  /* its text, as far as it is in a file */
+	bool is_received; /* on_received is due when there is room for the next one */
+	struct arrivals *arrivals;
 	LIST_HEAD(, http_call) calls;
 };
 
@@ -54,89 +54,62 @@ static struct transport_http *self_of(struct transport *transport)
 	return (struct transport_http *)transport;
 }
 
-static bool has_spans(const struct transport_http *self)
-{
-	return self->received.count > 0 && self->received.count <= LIMIT_RECEIVE_COMMANDS;
-}
-
-static bool is_large(const struct transport_http *self, size_t number)
-{
-	return self->events.folder != NULL && has_spans(self) &&
-	       self->spans[number].size > SPOOL_MEMORY_BYTES;
-}
-
-static void deliver(struct transport_http *self, struct json_object *command, size_t number)
+static void deliver(struct transport_http *self, struct json_object *command,
+		    const struct json_span *text, struct spool *kept)
 {
 	struct error err;
-	struct transport_delivery delivery = {.command = command, .attempt = 1};
+	struct transport_delivery delivery = {.command = command, .attempt = 1, .kept = kept};
 	int64_t attempt;
 	/* Both are the service's own additions; a service without them can still be used. */
 	if (json_get_text(command, "receipt", &delivery.receipt, &err) != 0)
 		delivery.receipt = NULL;
 	if (json_get_int64(command, "attempt", 1, INT32_MAX, &attempt, &err) == 0)
 		delivery.attempt = (int)attempt;
-	if (has_spans(self)) {
-		delivery.text = self->spans[number];
-		if (is_large(self, number) && self->kept.size == delivery.text.size)
-			delivery.kept = &self->kept;
-	}
+	if (text != NULL)
+		delivery.text = *text;
 	self->events.on_delivery(self->events.context, &delivery);
 }
 
-/* The next piece of a large text goes to its file. When it cannot the journal tries itself. */
-static bool keep_piece(struct transport_http *self, size_t number)
+static void on_large_command(void *context, struct json_object *command,
+			     const struct json_span *text, struct spool *kept)
 {
-	struct error err;
-	const struct json_span *span = &self->spans[number];
-	struct spool *spool = &self->kept;
-	if (spool->max_bytes == 0)
-		spool_init(spool, SPOOL_KEPT, self->events.folder, SIZE_MAX / 2);
-	size_t left = span->size - spool->size;
-	size_t piece = left < KEEP_BYTES ? left : KEEP_BYTES;
-	return spool_append(spool, span->text + spool->size, piece, &err) == 0 &&
-	       spool->size < span->size;
-}
-
-static void forget_kept(struct transport_http *self)
-{
-	spool_release(&self->kept);
-	self->kept = (struct spool){0};
-}
-
-/* The small ones do not wait for the large ones. */
-static void deliver_small(struct transport_http *self, struct json_object *commands)
-{
-	size_t count = json_object_array_length(commands);
-	if (self->received.count != count)
-		self->received.count = 0;
-	for (size_t i = 0; i < count; i++) {
-		if (!is_large(self, i))
-			deliver(self, json_object_array_get_idx(commands, i), i);
-	}
+	deliver(context, command, text, kept);
 }
 
 /* The commands of a receive, each with its own text, so that nobody has to write it anew. */
-static bool deliver_some(void *context, struct json_object *answer)
+static void deliver_all(struct transport_http *self, struct json_object *commands)
 {
-	struct transport_http *self = context;
-	struct json_object *commands = json_member(answer, "commands");
-	if (!json_object_is_type(commands, json_type_array))
-		return true; /* on_receive_answer says so */
-	if (!self->is_delivering) {
-		self->is_delivering = true;
-		self->next = 0;
-		self->events.on_reached(self->events.context);
-		deliver_small(self, commands);
-	}
+	const struct json_elements *received = &self->received;
+	struct json_span large[LIMIT_RECEIVE_COMMANDS];
+	size_t large_count = 0;
 	size_t count = json_object_array_length(commands);
-	while (self->next < count && !is_large(self, self->next))
-		self->next++;
-	if (self->next < count && !keep_piece(self, self->next)) {
-		deliver(self, json_object_array_get_idx(commands, self->next), self->next);
-		forget_kept(self);
-		self->next++;
+	for (size_t i = 0; i < count; i++) {
+		bool has_text = i < received->count && i < received->max;
+		const struct json_span *text = has_text ? &self->spans[i] : NULL;
+		if (has_text && received->large_bytes > 0 && text->size > received->large_bytes)
+			large[large_count++] = *text; /* the parser has left it out */
+		else
+			deliver(self, json_object_array_get_idx(commands, i), text, NULL);
 	}
-	return self->next == count;
+	if (large_count > 0) {
+		struct buf all = service_call_take_text(self->receive);
+		arrivals_add(self->arrivals, &all, large, large_count);
+	}
+}
+
+/* The next receive may bring as much as this one did. */
+static void end_receive(struct transport_http *self)
+{
+	const struct transport_outcome ok = {.is_ok = true};
+	if (!self->is_received || arrivals_bytes(self->arrivals) > ARRIVING_MAX)
+		return;
+	self->is_received = false;
+	self->events.on_received(self->events.context, &ok);
+}
+
+static void on_large_done(void *context)
+{
+	end_receive(context);
 }
 
 static void on_receive_answer(void *context, struct json_object *answer,
@@ -144,9 +117,17 @@ static void on_receive_answer(void *context, struct json_object *answer,
 {
 	struct transport_http *self = context;
 	struct transport_outcome result = *outcome;
-	self->receive = NULL;
 	struct json_object *commands = json_member(answer, "commands");
-	if (result.is_ok && !json_object_is_type(commands, json_type_array)) {
+	if (result.is_ok && json_object_is_type(commands, json_type_array)) {
+		self->events.on_reached(self->events.context);
+		deliver_all(self, commands);
+		self->receive = NULL;
+		self->is_received = true;
+		end_receive(self);
+		return;
+	}
+	self->receive = NULL;
+	if (result.is_ok) {
 		result.is_ok = false;
 		snprintf(result.reason, sizeof result.reason,
 			 "the answer to a receive holds no `commands`");
@@ -168,18 +149,27 @@ static void transport_http_receive(struct transport *transport, size_t max)
 	self->receive = service_call_start(&self->api, "POST", path, NULL, body,
 					   self->settings->poll_wait_seconds * 1000 + SLACK_MS,
 					   LIMIT_RECEIVE_BYTES, on_receive_answer, self);
-	self->is_delivering = false;
 	self->received = (struct json_elements){
-	    .key = "commands", .spans = self->spans, .max = LIMIT_RECEIVE_COMMANDS};
-	service_call_note(self->receive, &self->received, deliver_some);
+	    .key = "commands",
+	    .spans = self->spans,
+	    .max = LIMIT_RECEIVE_COMMANDS,
+	    .large_bytes = self->events.folder != NULL ? SPOOL_MEMORY_BYTES : 0,
+	};
+	service_call_note(self->receive, &self->received);
+}
+
+static void give_up_receive(struct transport_http *self)
+{
+	service_call_cancel(self->receive);
+	self->receive = NULL;
 }
 
 static void transport_http_receive_cancel(struct transport *transport)
 {
 	struct transport_http *self = self_of(transport);
-	service_call_cancel(self->receive);
-	self->receive = NULL;
-	forget_kept(self);
+	if (!service_call_hurry(self->receive))
+		give_up_receive(self);
+	arrivals_hurry(self->arrivals);
 }
 
 static struct http_call *call_new(struct transport_http *self)
@@ -396,7 +386,8 @@ static void transport_http_announce(struct transport *transport, const char *sta
 static void transport_http_free(struct transport *transport)
 {
 	struct transport_http *self = self_of(transport);
-	transport_http_receive_cancel(transport);
+	give_up_receive(self);
+	arrivals_free(self->arrivals);
 	struct http_call *call = LIST_FIRST(&self->calls);
 	for (struct http_call *next; call != NULL; call = next) {
 		next = LIST_NEXT(call, link);
@@ -427,10 +418,13 @@ struct transport *transport_http_new(struct http_client *client, const struct se
 	self->settings = settings;
 	self->events = *events;
 	LIST_INIT(&self->calls);
+	const struct arrivals_events large = {
+	    .context = self, .on_command = on_large_command, .on_done = on_large_done};
 	if (service_api_init(&self->api, client, settings, err) != 0) {
 		free(self);
 		return NULL;
 	}
+	self->arrivals = arrivals_new(http_client_loop(client), events->folder, &large);
 	self->base = (struct transport){
 	    .ops = &HTTP_OPS,
 	    .name = "http",

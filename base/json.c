@@ -71,21 +71,15 @@ int json_parser_step(struct json_parser *parser, size_t bytes, struct json_objec
 	return code;
 }
 
-static int parse(const char *text, size_t size, struct json_elements *elements,
-		 struct json_object **out, struct error *err)
+int json_parse(const char *text, size_t size, struct json_object **out, struct error *err)
 {
 	struct json_parser parser;
 	int code;
 
-	begin(&parser, text, size, elements);
+	begin(&parser, text, size, NULL);
 	code = json_parser_step(&parser, SIZE_MAX, out, err);
 	release(&parser);
 	return code;
-}
-
-int json_parse(const char *text, size_t size, struct json_object **out, struct error *err)
-{
-	return parse(text, size, NULL, out, err);
 }
 
 int json_require_object(struct json_object *value, struct error *err)
@@ -99,20 +93,14 @@ int json_require_object(struct json_object *value, struct error *err)
 	return code;
 }
 
-int json_parse_elements(const char *text, size_t size, struct json_elements *elements,
-			struct json_object **out, struct error *err)
+int json_parse_object(const char *text, size_t size, struct json_object **out, struct error *err)
 {
 	struct json_object *value = NULL;
-	int code = parse(text, size, elements, &value, err);
+	int code = json_parse(text, size, &value, err);
 
 	if (code == 0 && (code = json_require_object(value, err)) == 0)
 		*out = value;
 	return code;
-}
-
-int json_parse_object(const char *text, size_t size, struct json_object **out, struct error *err)
-{
-	return json_parse_elements(text, size, NULL, out, err);
 }
 
 struct json_object *json_member(struct json_object *object, const char *key)

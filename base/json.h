@@ -32,9 +32,11 @@ NODISCARD int json_parse(const char *text, size_t size, struct json_object **out
 NODISCARD int json_parse_object(const char *text, size_t size, struct json_object **out,
 				struct error *err);
 
-/* The same as json_parse_object, and notes on the way where in text the elements of the array
- * stand that is member key of the object: count of them, of which only max are written to
- * spans. count is 0 where there is no such array, or where key is written with escapes. */
+/* What json_parser notes on its way: where in text the elements of the array stand that is member
+ * key of the object: count of them, of which only max are written to spans. count is 0 where there
+ * is no such array, or where key is written with escapes. Those that are written and larger than
+ * large_bytes (0: none) are checked and not built: null stands for each. So the others can be had
+ * at once, and the large ones be parsed when there is time. */
 struct json_span {
 	const char *text;
 	size_t size;
@@ -43,10 +45,9 @@ struct json_elements {
 	const char *key;
 	struct json_span *spans;
 	size_t max;
+	size_t large_bytes;
 	size_t count;
 };
-NODISCARD int json_parse_elements(const char *text, size_t size, struct json_elements *elements,
-				  struct json_object **out, struct error *err);
 
 /* json_parse in steps, for texts so large that others would wait for it. text is borrowed. A step
  * reads about that many bytes: JSON_MORE when there is more, 0 with the value in *out, or the

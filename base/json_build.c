@@ -69,6 +69,16 @@ void json_build_close(struct json_build *build)
 	build->depth--;
 }
 
+void json_build_drop(struct json_build *build, int depth)
+{
+	struct json_object *array = build->levels[depth - 1];
+	/* A container has its place from its beginning, anything else only at its end. */
+	if (build->depth > depth && build->failed == 0)
+		json_object_array_del_idx(array, json_object_array_length(array) - 1, 1);
+	build->depth = depth;
+	build->has_part = false;
+}
+
 static unsigned hex_value(char c)
 {
 	return c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a' + 10);

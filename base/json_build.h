@@ -26,6 +26,8 @@ void json_build_release(struct json_build *build);
 
 void json_build_open(struct json_build *build, bool is_object);
 void json_build_close(struct json_build *build);
+/* What was begun below that many levels goes: an element of the array that is open there. */
+void json_build_drop(struct json_build *build, int depth);
 /* What stands between the quotes. */
 void json_build_key(struct json_build *build, const char *text, size_t size, bool has_escapes);
 void json_build_string(struct json_build *build, const char *text, size_t size, bool has_escapes);

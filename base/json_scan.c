@@ -9,6 +9,8 @@
 
 _Static_assert(JSON_DEPTH_MAX <= 64, "is_object has one bit a level");
 
+enum { ELEMENT_LEVEL = 2 }; /* open around an element: the object, and the array in it */
+
 static int fail(struct json_scan *scan, const char *what)
 {
 	scan->what = what;
@@ -209,6 +211,63 @@ static int scan_string(struct json_scan *scan)
 	return 0;
 }
 
+static bool inside_object(const struct json_scan *scan)
+{
+	return scan->depth > 0 && (scan->is_object >> (scan->depth - 1) & 1) != 0;
+}
+
+/* Of a repeated key the last one counts; one with escapes may be the wanted one. */
+static void note_key(struct json_scan *scan, const char *key, size_t size)
+{
+	struct json_elements *elements = scan->elements;
+
+	if (!elements || scan->depth != 1)
+		return;
+	scan->is_wanted = !scan->has_escapes && size == strlen(elements->key) &&
+			  memcmp(key, elements->key, size) == 0;
+	if (scan->is_wanted || scan->has_escapes)
+		elements->count = 0;
+}
+
+static void note_begin(struct json_scan *scan)
+{
+	if (scan->is_wanted && scan->depth == ELEMENT_LEVEL && !inside_object(scan))
+		scan->element = scan->at;
+}
+
+/* Is the element that is being read too large by now to be built? */
+static void note_size(struct json_scan *scan)
+{
+	const struct json_elements *elements = scan->elements;
+
+	if (!scan->element || !scan->build || elements->large_bytes == 0 ||
+	    elements->count >= elements->max ||
+	    (size_t)(scan->at - scan->element) <= elements->large_bytes)
+		return;
+	json_build_drop(scan->build, ELEMENT_LEVEL);
+	scan->resting = scan->build;
+	scan->build = NULL;
+}
+
+/* Behind a value: was it an element? */
+static void note_end(struct json_scan *scan)
+{
+	struct json_elements *elements = scan->elements;
+
+	if (!scan->element || scan->depth != ELEMENT_LEVEL)
+		return;
+	if (scan->resting) {
+		scan->build = scan->resting;
+		scan->resting = NULL;
+		json_build_null(scan->build);
+	}
+	if (elements->count < elements->max)
+		elements->spans[elements->count] =
+		    (struct json_span){scan->element, (size_t)(scan->at - scan->element)};
+	elements->count++;
+	scan->element = NULL;
+}
+
 /* The digits, which start with no zero, as an integer fit into int64 (negative) or
  * uint64: json-c's two kinds. */
 static bool fits_64_bits(const char *digits, size_t count, bool negative)
@@ -256,6 +315,7 @@ static int scan_number(struct json_scan *scan)
 		while (at_digit(scan))
 			scan->at++;
 	}
+	note_size(scan);
 	if (scan->build)
 		json_build_number(scan->build, begin, (size_t)(scan->at - begin),
 				  whole && fits_64_bits(digits, count, negative));
@@ -287,47 +347,10 @@ static int open_level(struct json_scan *scan, bool is_object)
 	return 0;
 }
 
-static bool inside_object(const struct json_scan *scan)
-{
-	return scan->depth > 0 && (scan->is_object >> (scan->depth - 1) & 1) != 0;
-}
-
-/* Of a repeated key the last one counts; one with escapes may be the wanted one. */
-static void note_key(struct json_scan *scan, const char *key, size_t size)
-{
-	struct json_elements *elements = scan->elements;
-
-	if (!elements || scan->depth != 1)
-		return;
-	scan->is_wanted = !scan->has_escapes && size == strlen(elements->key) &&
-			  memcmp(key, elements->key, size) == 0;
-	if (scan->is_wanted || scan->has_escapes)
-		elements->count = 0;
-}
-
-static void note_begin(struct json_scan *scan)
-{
-	if (scan->is_wanted && scan->depth == 2 && !inside_object(scan))
-		scan->element = scan->at;
-}
-
-/* Behind a value: was it an element? */
-static void note_end(struct json_scan *scan)
-{
-	struct json_elements *elements = scan->elements;
-
-	if (!scan->element || scan->depth != 2)
-		return;
-	if (elements->count < elements->max)
-		elements->spans[elements->count] =
-		    (struct json_span){scan->element, (size_t)(scan->at - scan->element)};
-	elements->count++;
-	scan->element = NULL;
-}
-
 static void close_level(struct json_scan *scan)
 {
 	scan->at++;
+	note_size(scan);
 	scan->depth--;
 	if (scan->build)
 		json_build_close(scan->build);
@@ -375,6 +398,7 @@ static int scan_string_value(struct json_scan *scan)
 	code = scan_string(scan);
 	if (code < 0)
 		return code;
+	note_size(scan);
 	size = (size_t)(scan->at - scan->string);
 	if (code == JSON_MORE) {
 		if (scan->build && scan->has_escapes) {
@@ -394,6 +418,7 @@ static int scan_word_value(struct json_scan *scan)
 	char first = *scan->at;
 	int code = scan_word(scan, first == 't' ? "true" : first == 'f' ? "false" : "null");
 
+	note_size(scan);
 	if (code < 0 || !scan->build)
 		return code;
 	if (first == 'n')

@@ -25,6 +25,7 @@ struct json_scan {
 	int depth;          /* levels open */
 	bool has_escapes;   /* in the last string */
 	struct json_build *build;       /* NULL: only checked */
+	struct json_build *resting;     /* goes on behind the element that is left out */
 	struct json_elements *elements; /* NULL: not asked for */
 	bool is_wanted;                 /* the value on the first level is elements->key's */
 	const char *element; /* where the element begins that is being read; NULL: none */

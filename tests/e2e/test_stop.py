@@ -60,3 +60,24 @@ def test_an_agent_with_nothing_but_an_open_long_poll_is_gone_within_200_ms(site)
         times.append(seconds_to_stop(agent))
     print("stopped in ms:", [round(each * 1000) for each in times])
     assert min(times) < 0.2 and max(times) < 1, times
+
+
+def test_large_commands_that_have_come_are_kept_by_a_stop_and_made_once(site, raw):
+    """A small one that came with them is made while they are still being read."""
+    pair = site.pair()
+    small, large = raw.url(text("small one")), raw.url(*[text("large one")] * 2)
+    sent = [(large, "large " * 1000000), (small, "small"), (large, "large " * 1000000)]
+    ids = [pair.requestor.submit({"method": "POST", "url": url,
+                                  "body": {"mode": "raw", "raw": body}})["id"]
+           for url, body in sent]
+    pair.agent.start()
+    raw.wait_for(small)
+    pair.agent.stop()
+    begun = time.monotonic()
+    following = Agent(pair.agent.settings).start()
+    for command_id in ids:
+        end = pair.requestor.wait(command_id)
+        assert end["status"] == "SUCCESS", end["responseBody"]
+    assert time.monotonic() - begun < 20  # they were given once: a lease takes 30 s to end
+    assert len(raw.requests(large)) == 2 and len(raw.requests(small)) == 1
+    following.stop()

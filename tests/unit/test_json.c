@@ -437,17 +437,26 @@ Test(json, text_is_escaped_beyond_ascii)
 	buf_release(&text);
 }
 
+/* The value and the message that parsing in steps of that size gives. */
+static int parse_in_steps(const char *text, size_t step, struct json_elements *elements,
+			  struct json_object **value, struct error *err)
+{
+	struct json_parser *parser = json_parser_new(text, strlen(text), elements);
+	int code, steps = 0;
+	while ((code = json_parser_step(parser, step, value, err)) == JSON_MORE)
+		cr_assert_leq(++steps, strlen(text) / step, "%s", text);
+	json_parser_free(parser);
+	return code;
+}
+
 static void assert_spans(const char *text, size_t count, const char *const *expected)
 {
 	struct json_span spans[4];
 	struct json_elements elements = {.key = "list", .spans = spans, .max = 4, .count = 99};
-	struct json_object *object;
-	bool is_object = strchr(text, '{') != NULL;
-	cr_assert_eq(json_parse_elements(text, strlen(text), &elements, &object, NULL),
-		     is_object ? 0 : ERR_INVALID);
+	struct json_object *value;
+	cr_assert_eq(parse_in_steps(text, strlen(text), &elements, &value, NULL), 0);
 	cr_assert_eq(elements.count, count, "%s: %zu", text, elements.count);
-	if (is_object)
-		json_object_put(object);
+	json_object_put(value);
 	for (size_t i = 0; i < count && i < 4; i++) {
 		cr_assert_eq(spans[i].size, strlen(expected[i]), "%s, element %zu", text, i);
 		cr_assert_arr_eq(spans[i].text, expected[i], spans[i].size);
@@ -482,18 +491,6 @@ Test(json, elements_are_found_where_they_stand)
 	assert_spans("{\"list\":7,\"b\":[1]}", 0, NULL);
 	assert_spans("[1,2]", 0, NULL);
 	assert_spans("{}", 0, NULL);
-}
-
-/* The value and the message that parsing in steps of that size gives. */
-static int parse_in_steps(const char *text, size_t step, struct json_elements *elements,
-			  struct json_object **value, struct error *err)
-{
-	struct json_parser *parser = json_parser_new(text, strlen(text), elements);
-	int code, steps = 0;
-	while ((code = json_parser_step(parser, step, value, err)) == JSON_MORE)
-		cr_assert_leq(++steps, strlen(text) / step, "%s", text);
-	json_parser_free(parser);
-	return code;
 }
 
 Test(json, steps_of_every_size_give_what_one_gives)
@@ -544,6 +541,67 @@ Test(json, steps_of_every_size_give_what_one_gives)
 			json_object_put(value);
 		}
 		json_object_put(expected);
+	}
+}
+
+/* As the text says, with null for the elements of "list" that are larger. */
+static struct json_object *without_large(const char *text, size_t large_bytes,
+					 struct json_elements *elements, struct error *err)
+{
+	struct json_object *value = NULL;
+	elements->large_bytes = 0;
+	if (parse_in_steps(text, SIZE_MAX, elements, &value, err) != 0)
+		return NULL;
+	struct json_object *list = json_member(value, elements->key);
+	for (size_t i = 0; i < elements->count && i < elements->max; i++) {
+		if (elements->spans[i].size > large_bytes)
+			json_object_array_put_idx(list, i, NULL);
+	}
+	return value;
+}
+
+Test(json, large_elements_are_checked_and_left_out)
+{
+	static const char *const texts[] = {
+	    "{\"list\":[{\"a\":[1,{\"b\":\"much\"},[[]]],\"c\":{}},\"\",\"a "
+	    "text\",12345,true,[]],\"b\":"
+	    "[\"long and outside\"]}",
+	    "{\"list\":[\"plain \\n with \\\\ "
+	    "escapes\",{\"k\\u0065y\":\"\\u00e9\\n\\n\"},false,-1.25e+9]}",
+	    "{\"list\":[[[\"deep\"],{}],[[],[[1,2,3],[null,true]]],{\"list\":[\"within\",\"it\"]}]"
+	    "}",
+	    "{\"list\":[\"first\",[1,2,3,4,5]],\"list\":[[\"last\"],{\"a\":\"counts\"}]}",
+	    "{\"list\":[\"first\",[1,2,3,4,5]],\"l\\u0069st\":[[\"all\"],{\"of\":\"it\"}]}",
+	    "{\"list\":[\"more\",[\"than\"],{\"are\":1},\"noted\",[\"stand "
+	    "there\"],{\"as\":\"ever\"}]}",
+	    "{\"list\":[{\"a\":\"wrong in what is left out \\x\"}]}",
+	    "{\"list\":[{\"a\":\"cut within it",
+	    "{\"list\":{\"no\":\"array, and large\"}}",
+	    "[\"no object, and large\"]",
+	};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		size_t size = strlen(texts[i]);
+		for (size_t round = 0; round < size * size; round++) {
+			size_t step = round / size + 1, large_bytes = round % size + 1;
+			struct json_span spans[4], expected_spans[4];
+			struct json_elements noted = {.key = "list",
+						      .spans = expected_spans,
+						      .max = 4},
+					     elements = {.key = "list", .spans = spans, .max = 4};
+			struct error err = {0}, expected_err = {0};
+			struct json_object *value = NULL,
+					   *expected = without_large(texts[i], large_bytes, &noted,
+								     &expected_err);
+			elements.large_bytes = large_bytes;
+			int code = parse_in_steps(texts[i], step, &elements, &value, &err);
+			cr_assert_eq(code, check(texts[i], size, NULL), "%s", texts[i]);
+			cr_assert_str_eq(err.message, expected_err.message);
+			cr_assert(json_object_equal(value, expected), "%s, %zu, %zu", texts[i],
+				  step, large_bytes);
+			cr_assert_eq(elements.count, noted.count);
+			json_object_put(value);
+			json_object_put(expected);
+		}
 	}
 }
 
