@@ -15,14 +15,14 @@ struct arrival {
 	struct json_span *spans;
 	size_t count;
 	size_t next;
-	TAILQ_ENTRY(arrival) link;
+	STAILQ_ENTRY(arrival) link;
 };
 
 struct arrivals {
 	struct loop *loop;
 	const char *folder;
 	struct arrivals_events events;
-	TAILQ_HEAD(, arrival) list;
+	STAILQ_HEAD(, arrival) list;
 	size_t bytes;
 	struct loop_task work;
 	/* Of the first command of the first arrival: */
@@ -86,9 +86,10 @@ static bool do_piece(struct arrivals *arrivals, const struct json_span *text)
 	return false;
 }
 
-static void remove_arrival(struct arrivals *arrivals, struct arrival *arrival)
+static void remove_first(struct arrivals *arrivals)
 {
-	TAILQ_REMOVE(&arrivals->list, arrival, link);
+	struct arrival *arrival = STAILQ_FIRST(&arrivals->list);
+	STAILQ_REMOVE_HEAD(&arrivals->list, link);
 	arrivals->bytes -= arrival->text.size;
 	buf_release(&arrival->text);
 	free(arrival->spans);
@@ -98,12 +99,12 @@ static void remove_arrival(struct arrivals *arrivals, struct arrival *arrival)
 /* There is an arrival. */
 static void work_on(struct arrivals *arrivals)
 {
-	struct arrival *arrival = TAILQ_FIRST(&arrivals->list);
+	struct arrival *arrival = STAILQ_FIRST(&arrivals->list);
 	if (do_piece(arrivals, &arrival->spans[arrival->next]))
 		return;
 	if (++arrival->next < arrival->count)
 		return;
-	remove_arrival(arrivals, arrival);
+	remove_first(arrivals);
 	arrivals->events.on_done(arrivals->events.context);
 }
 
@@ -111,7 +112,7 @@ static void work(void *context)
 {
 	struct arrivals *arrivals = context;
 	work_on(arrivals);
-	if (!TAILQ_EMPTY(&arrivals->list))
+	if (!STAILQ_EMPTY(&arrivals->list))
 		loop_next_turn(arrivals->loop, &arrivals->work);
 }
 
@@ -123,7 +124,7 @@ struct arrivals *arrivals_new(struct loop *loop, const char *folder,
 	arrivals->folder = folder;
 	arrivals->events = *events;
 	arrivals->work = (struct loop_task){.run = work, .context = arrivals};
-	TAILQ_INIT(&arrivals->list);
+	STAILQ_INIT(&arrivals->list);
 	return arrivals;
 }
 
@@ -136,7 +137,7 @@ void arrivals_add(struct arrivals *arrivals, struct buf *text, const struct json
 	arrival->spans = mem_realloc_array(NULL, count, sizeof spans[0]);
 	memcpy(arrival->spans, spans, count * sizeof spans[0]);
 	arrival->count = count;
-	TAILQ_INSERT_TAIL(&arrivals->list, arrival, link);
+	STAILQ_INSERT_TAIL(&arrivals->list, arrival, link);
 	arrivals->bytes += arrival->text.size;
 	loop_next_turn(arrivals->loop, &arrivals->work);
 }
@@ -148,7 +149,7 @@ size_t arrivals_bytes(const struct arrivals *arrivals)
 
 void arrivals_hurry(struct arrivals *arrivals)
 {
-	while (!TAILQ_EMPTY(&arrivals->list))
+	while (!STAILQ_EMPTY(&arrivals->list))
 		work_on(arrivals);
 	loop_cancel(arrivals->loop, &arrivals->work);
 }
@@ -158,8 +159,8 @@ void arrivals_free(struct arrivals *arrivals)
 	if (arrivals == NULL)
 		return;
 	forget_command(arrivals);
-	for (struct arrival *arrival; (arrival = TAILQ_FIRST(&arrivals->list)) != NULL;)
-		remove_arrival(arrivals, arrival);
+	while (!STAILQ_EMPTY(&arrivals->list))
+		remove_first(arrivals);
 	loop_cancel(arrivals->loop, &arrivals->work);
 	free(arrivals);
 }

@@ -26,10 +26,13 @@ const char *const journal_statement_texts[STATEMENTS] = {
 	" received_at, answers_before, checksum, text_size, command_file, text_row, text_at)"
 	" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     [INSERT_EXECUTING] = "INSERT OR REPLACE INTO executing (seq) VALUES (?1)",
-    [INSERT_ANSWER] = "INSERT OR REPLACE INTO answers (number, seq, id, receipt, attempt, status, "
+    /* Without OR REPLACE: in a table with an index that makes SQLite copy every page that the
+     * statement changes, to undo it alone. */
+    [INSERT_ANSWER] = "INSERT INTO answers (number, seq, id, receipt, attempt, status, "
 		      "ended_at, http_status,"
 		      " answer_size, answer_file, checksum, answer)"
 		      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    [DELETE_ANSWER] = "DELETE FROM answers WHERE number = ?1",
     [FORGET_FILE] = "UPDATE commands SET text_size = 0, command_file = NULL WHERE seq = ?1",
     [INSERT_TEXTS] = "INSERT INTO texts (number, texts) VALUES (?1, ?2)",
     [DELETE_TEXTS] = "DELETE FROM texts WHERE number = ?1",
@@ -44,14 +47,17 @@ const char *const journal_statement_texts[STATEMENTS] = {
 		      " AND id = ?2",
 };
 
-int journal_run(struct journal *journal, enum statement which, struct error *err)
+static int end_statement(struct journal *journal, enum statement which, int rc, struct error *err)
 {
-	sqlite3_stmt *statement = journal->statements[which];
-	int rc = sqlite3_step(statement);
-	sqlite3_reset(statement);
-	sqlite3_clear_bindings(statement);
+	sqlite3_reset(journal->statements[which]);
+	sqlite3_clear_bindings(journal->statements[which]);
 	return rc == SQLITE_DONE ? 0
 				 : journal_fail(journal->db, err, journal_statement_texts[which]);
+}
+
+int journal_run(struct journal *journal, enum statement which, struct error *err)
+{
+	return end_statement(journal, which, sqlite3_step(journal->statements[which]), err);
 }
 
 static void bind_text(sqlite3_stmt *statement, int index, const char *text)
@@ -208,6 +214,12 @@ static int bind_answer_json(struct journal *journal, sqlite3_stmt *statement,
 	return 0;
 }
 
+static int run_for(struct journal *journal, enum statement which, int64_t key, struct error *err)
+{
+	sqlite3_bind_int64(journal->statements[which], 1, key);
+	return journal_run(journal, which, err);
+}
+
 static int insert_answer(struct journal *journal, struct command *command, struct error *err)
 {
 	sqlite3_stmt *statement = journal->statements[INSERT_ANSWER];
@@ -228,13 +240,16 @@ static int insert_answer(struct journal *journal, struct command *command, struc
 		sqlite3_clear_bindings(statement);
 		return err->code;
 	}
-	return journal_run(journal, INSERT_ANSWER, err);
-}
-
-static int run_for(struct journal *journal, enum statement which, int64_t seq, struct error *err)
-{
-	sqlite3_bind_int64(journal->statements[which], 1, seq);
-	return journal_run(journal, which, err);
+	int rc = sqlite3_step(statement);
+	if (rc == SQLITE_CONSTRAINT) { /* it was saved from a damaged database */
+		sqlite3_reset(statement);
+		if (run_for(journal, DELETE_ANSWER, command->journal_answer, err) != 0) {
+			sqlite3_clear_bindings(statement);
+			return err->code;
+		}
+		rc = sqlite3_step(statement);
+	}
+	return end_statement(journal, INSERT_ANSWER, rc, err);
 }
 
 int journal_store_command(struct journal *journal, struct command *command, struct error *err)

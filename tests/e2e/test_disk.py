@@ -6,6 +6,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from support.agents import Agent
 from support.fake_service import wrong
 from support.journals import Journal
-from support.processes import Process, Run, agent_command, clean_environment
+from support.processes import PATIENCE, Process, Run, agent_command, clean_environment
 from support.raw_target import Gate, answer, text
 from support.requestors import PLAIN, V2, timestamp
 from support.v2 import WithCryptography
@@ -139,17 +140,19 @@ def test_what_a_damaged_database_still_tells_is_saved_at_the_start(site, raw, da
     assert all(record["status"] == "SUCCESS" for record in records)
 
 
-def damage_under_a_running_agent(journal):
+def damage_under_a_running_agent(journal, but=""):
     """Changes the database as another program, so that the agent reads it anew, then every page
-    of it but the first as a bad disk would."""
+    of it but the first, and that of one small table, as a bad disk would."""
     database = sqlite3.connect(journal.database, timeout=10, isolation_level=None)
     database.execute("CREATE TABLE other (x)")
     busy, _, _ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     assert not busy
+    kept = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (but,)).fetchone()
     with open(journal.database, "r+b") as file:
-        size = os.fstat(file.fileno()).st_size
-        file.seek(PAGE)
-        file.write(random.Random(5).randbytes(size - PAGE))
+        for page in range(2, os.fstat(file.fileno()).st_size // PAGE + 1):
+            if not kept or page != kept[0]:
+                file.seek((page - 1) * PAGE)
+                file.write(random.Random(page).randbytes(PAGE))
     database.close()
 
 
@@ -172,6 +175,31 @@ def test_a_running_agent_that_meets_damage_keeps_what_it_holds(site, raw):
     assert journal.set_aside()
     journal.wait_for_count("posted", 4)
     pair.agent.stop()
+
+
+def test_an_answer_that_was_saved_and_is_still_in_memory_is_stored_once(fake, raw):
+    """Its post is under way when another command meets the damage."""
+    agent = Agent(fake.settings()).start()
+    journal = Journal(agent)
+    url = raw.url(text("once"), text("other"))
+    is_released = threading.Event()
+
+    def take_late(handler):
+        body = fake.calls_to("status")[0].body
+        assert is_released.wait(PATIENCE)
+        handler.reply(200, json.dumps(fake.take(body)).encode())
+    fake.status_faults.append(take_late)
+    first = fake.give({"method": "POST", "url": url})
+    journal.wait_for_state(first, "done")
+    damage_under_a_running_agent(journal, but="answers")
+    second = fake.give({"method": "PUT", "url": url})
+    agent.process.wait_for(lambda line: "set aside" in line)
+    journal.wait_for("SELECT count(*) FROM answers", lambda rows: rows == [(2,)])
+    is_released.set()
+    assert fake.wait_end(first)["body"]["body"] == "once"
+    assert fake.wait_end(second)["body"]["body"] == "other"
+    journal.wait_for_count("posted", 2)
+    agent.stop()
 
 
 @pytest.mark.parametrize("size", [10, 400000, 3000000])
