@@ -1,7 +1,6 @@
-#include "agent/relay.h"
+#include "agent/relay_inside.h"
 
 #include "agent/limits.h"
-#include "agent/opening.h"
 #include "agent/target.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -14,8 +13,6 @@
 #include <string.h>
 #include <uthash.h>
 
-TAILQ_HEAD(command_list, command);
-
 /* One target's line. Exists while a command of it waits or runs. */
 struct host_queue {
 	char *origin; /* "https://lims.lab.local:443" */
@@ -24,30 +21,6 @@ struct host_queue {
 	bool is_ready; /* stands in relay->ready: has a waiting command and a free place */
 	TAILQ_ENTRY(host_queue) ready_link;
 	UT_hash_handle hh;
-};
-
-struct relay {
-	struct loop *loop;
-	struct http_client *client;
-	const struct settings *settings;
-	void (*on_end)(void *context, struct command *command);
-	void *context;
-	struct aead *key;          /* NULL: no key is configured */
-	struct aead *previous_key; /* NULL: none */
-	struct http_profile target_profile;
-	struct http_profile service_profile; /* bodyUrl is where the service stores */
-	size_t running;                      /* commands that hold a place */
-	size_t count;                        /* commands that were taken and have not ended */
-	size_t waiting_bytes;                /* bodies of those that wait or are opened */
-	struct host_queue *hosts;
-	TAILQ_HEAD(, host_queue) ready;
-	struct command_list opening; /* their bodies are, as they are large */
-	struct command_list active;  /* fetching or executing */
-	struct command_list ended;   /* to be handed out at the end of the turn */
-	struct loop_task hand_out;
-	void (*on_execute)(void *context, struct command *command); /* NULL: no gate */
-	bool is_held;
-	const char *spool_folder; /* NULL: none */
 };
 
 enum {
@@ -95,7 +68,7 @@ static void log_end(const struct command *command)
 }
 
 /* The answer stands: the command leaves at the end of this turn. */
-static void end_command(struct relay *relay, struct command *command)
+void relay_end(struct relay *relay, struct command *command)
 {
 	command_set_state(command, COMMAND_DONE);
 	log_end(command);
@@ -108,11 +81,8 @@ static void end_command(struct relay *relay, struct command *command)
 	loop_defer(relay->loop, &relay->hand_out);
 }
 
-static void reject(struct relay *relay, struct command *command, const char *code,
-		   const char *format, ...) PRINTF_LIKE(4, 5);
-
-static void reject(struct relay *relay, struct command *command, const char *code,
-		   const char *format, ...)
+void relay_reject(struct relay *relay, struct command *command, const char *code,
+		  const char *format, ...)
 {
 	struct buf message = BUF_INIT(64 * 1024);
 	va_list args;
@@ -121,7 +91,7 @@ static void reject(struct relay *relay, struct command *command, const char *cod
 	va_end(args);
 	answer_reject(&command->answer, code, command->seal, buf_str(&message));
 	buf_release(&message);
-	end_command(relay, command);
+	relay_end(relay, command);
 }
 
 static void reject_problems(struct relay *relay, struct command *command, const char *code,
@@ -129,7 +99,7 @@ static void reject_problems(struct relay *relay, struct command *command, const 
 {
 	struct buf list = BUF_INIT(60 * 1024);
 	problems_join(problems, "; ", &list);
-	reject(relay, command, code, "%s: %s", what, buf_str(&list));
+	relay_reject(relay, command, code, "%s: %s", what, buf_str(&list));
 	buf_release(&list);
 }
 
@@ -173,11 +143,9 @@ static bool is_expired(const struct command *command)
 
 static void reject_expired(struct relay *relay, struct command *command)
 {
-	reject(relay, command, "EXPIRED", "The command expired at %s, before it was executed",
-	       command->expires_at);
+	relay_reject(relay, command, "EXPIRED", "The command expired at %s, before it was executed",
+		     command->expires_at);
 }
-
-static void start_ready(struct relay *relay);
 
 /* The answer of the target stands: its place is free. */
 static void on_answered(void *context)
@@ -189,9 +157,9 @@ static void on_answered(void *context)
 	TAILQ_REMOVE(&relay->active, command, link);
 	relay->running--;
 	host->running--;
-	end_command(relay, command);
+	relay_end(relay, command);
 	host_queue_update(relay, host);
-	start_ready(relay);
+	relay_start_ready(relay);
 }
 
 static void on_target_done(void *context, struct http_response *response)
@@ -226,20 +194,13 @@ static void execute(struct relay *relay, struct command *command)
 		relay_go(relay, command);
 }
 
-static void forget_body(struct command *command)
-{
-	json_object_put(command->body);
-	command->body = NULL;
-	command->is_body_dropped = true;
-}
-
 /* The payload has what the request needs. The body is kept for a journal that has to be begun
  * anew, but not where a great many, or a large one, would be in memory twice for that. */
 static void drop_body(const struct relay *relay, struct command *command)
 {
 	if (relay->running > MANY_RUNNING || command_has_text_file(command) ||
 	    payload_body_size(&command->payload) > LARGE_BODY_BYTES)
-		forget_body(command);
+		relay_forget_body(command);
 }
 
 void relay_go(struct relay *relay, struct command *command)
@@ -277,11 +238,11 @@ static void fail_interrupted(struct relay *relay, struct command *command)
 	    "An agent stopped while the %s request was under way, or may have been: whether "
 	    "the target has carried it out is not known. It was not repeated",
 	    command->payload.method);
-	end_command(relay, command);
+	relay_end(relay, command);
 }
 
 /* Starts waiting commands while there are places, each ready target in its turn. */
-static void start_ready(struct relay *relay)
+void relay_start_ready(struct relay *relay)
 {
 	struct host_queue *host;
 	while (!relay->is_held && relay->running < (size_t)relay->settings->max_in_flight &&
@@ -308,11 +269,11 @@ static void wait_for_place(struct relay *relay, struct command *command)
 	TAILQ_INSERT_TAIL(&command->host->waiting, command, link);
 	relay->waiting_bytes += waiting_size(command);
 	host_queue_update(relay, command->host);
-	start_ready(relay);
+	relay_start_ready(relay);
 }
 
 /* From payload to a place in the line. payload is borrowed. */
-static void take_payload(struct relay *relay, struct command *command, struct json_object *payload)
+void relay_take_opened(struct relay *relay, struct command *command, struct json_object *payload)
 {
 	const struct settings *settings = relay->settings;
 	struct payload_limits limits = {
@@ -331,147 +292,6 @@ static void take_payload(struct relay *relay, struct command *command, struct js
 	problems_release(&problems);
 }
 
-/* The requestor could not read a sealed answer. */
-static void decryption_failed(struct relay *relay, struct command *command, const char *reason)
-{
-	answer_fail(&command->answer, "DECRYPTION_FAILED", NULL, "Decryption failed: %s", reason);
-	end_command(relay, command);
-}
-
-static void begin_opening(struct relay *relay, struct command *command, size_t size)
-{
-	command->opening_bytes = sizeof *command + size;
-	relay->waiting_bytes += command->opening_bytes;
-	TAILQ_INSERT_TAIL(&relay->opening, command, link);
-}
-
-static void end_opening(struct relay *relay, struct command *command)
-{
-	command->opening = NULL;
-	TAILQ_REMOVE(&relay->opening, command, link);
-	relay->waiting_bytes -= command->opening_bytes;
-}
-
-static void on_opened(void *context, const struct opened *opened)
-{
-	struct command *command = context;
-	struct relay *relay = command->relay;
-	end_opening(relay, command);
-	command->seal = opened->seal;
-	if (opened->seal == NULL)
-		decryption_failed(relay, command, opened->err.message);
-	else if (opened->code != 0)
-		reject(relay, command, "INVALID_PAYLOAD",
-		       "Invalid payload: the decrypted text is not JSON: %s", opened->err.message);
-	else
-		take_payload(relay, command, opened->payload);
-}
-
-/* Its answer will be sealed with the key that it opens with. */
-static void open_sealed(struct relay *relay, struct command *command)
-{
-	if (relay->key == NULL) {
-		decryption_failed(relay, command,
-				  "this agent has no key: set SECURE_COMMAND_KEY and restart it");
-		return;
-	}
-	struct json_object *ciphertext = json_member(command->body, "ciphertext");
-	begin_opening(relay, command, (size_t)json_object_get_string_len(ciphertext));
-	/* May have called back already, and the command be gone. */
-	struct opening *opening = opening_start(relay->loop, relay->key, relay->previous_key,
-						command->body, on_opened, command);
-	if (opening == NULL)
-		return;
-	command->opening = opening;
-	/* What is sealed goes when it is open, and need not stand beside the payload. */
-	if (command_has_text_file(command))
-		forget_body(command);
-}
-
-/* The body is there. */
-static void prepare(struct relay *relay, struct command *command)
-{
-	if (command->kind == COMMAND_SEALED)
-		open_sealed(relay, command);
-	else
-		take_payload(relay, command, command->body);
-}
-
-static void body_unavailable(struct relay *relay, struct command *command, const char *reason)
-{
-	answer_fail(&command->answer, "BODY_UNAVAILABLE", NULL,
-		    "The command's body could not be fetched from bodyUrl: %s", reason);
-	end_command(relay, command);
-}
-
-static void on_body_parsed(void *context, const struct opened *opened)
-{
-	struct command *command = context;
-	struct relay *relay = command->relay;
-	struct error err = opened->err;
-	end_opening(relay, command);
-	if (opened->code != 0) {
-		error_prefix(&err, "it is not JSON");
-		body_unavailable(relay, command, err.message);
-	} else {
-		command->body = json_object_get(opened->payload);
-		prepare(relay, command);
-	}
-}
-
-static void parse_body(struct relay *relay, struct command *command, struct buf *text)
-{
-	begin_opening(relay, command, text->size);
-	/* May have called back already, and the command be gone. */
-	struct opening *opening = opening_start_text(relay->loop, text, on_body_parsed, command);
-	if (opening != NULL)
-		command->opening = opening;
-}
-
-static void on_body_fetched(void *context, struct http_response *response)
-{
-	struct command *command = context;
-	struct relay *relay = command->relay;
-	struct error err;
-	command->running = NULL;
-	TAILQ_REMOVE(&relay->active, command, link);
-	relay->running--;
-	if (response->status == 0) {
-		body_unavailable(relay, command, response->message);
-	} else if (response->status < 200 || response->status > 299) {
-		error_set(&err, ERR_NETWORK, "HTTP status %d", response->status);
-		body_unavailable(relay, command, err.message);
-	} else {
-		parse_body(relay, command, response->body);
-	}
-	start_ready(relay);
-}
-
-static void fetch_body(struct relay *relay, struct command *command)
-{
-	struct url url;
-	struct error err;
-	if (url_parse(command->body_url, &url, &err) != 0) {
-		body_unavailable(relay, command, err.message);
-		return;
-	}
-	url_release(&url);
-	struct http_request request = {
-	    .profile = &relay->service_profile,
-	    .method = "GET",
-	    .url = command->body_url, /* byte for byte: it may be signed */
-	    .timeout_ms = relay->settings->request_timeout_ms,
-	    .decode = true,
-	    .max_response_bytes = LIMIT_FETCHED_BODY_BYTES,
-	};
-	command_set_state(command, COMMAND_FETCHING);
-	TAILQ_INSERT_TAIL(&relay->active, command, link);
-	relay->running++;
-	json_object_put(command->body);
-	command->body = NULL;
-	command->running = http_start(relay->client, &request, on_body_fetched, command);
-}
-
 /* For another agent? A command without a target is for whoever gets it. */
 static bool is_wrong_target(const struct relay *relay, const struct command *command)
 {
@@ -487,18 +307,16 @@ void relay_take(struct relay *relay, struct command *command, const struct probl
 	if (problems != NULL && problems->count > 0)
 		reject_problems(relay, command, "INVALID_COMMAND", "Invalid command", problems);
 	else if (is_wrong_target(relay, command))
-		reject(relay, command, "WRONG_TARGET",
-		       "The command is for the agent \"%s\", this one is \"%s\"",
-		       command->target_id, relay->settings->agent_id);
+		relay_reject(relay, command, "WRONG_TARGET",
+			     "The command is for the agent \"%s\", this one is \"%s\"",
+			     command->target_id, relay->settings->agent_id);
 	else if (!command_kind_of(command->action, &command->kind))
-		reject(relay, command, "UNKNOWN_ACTION", "Unknown command action: %s",
-		       command->action);
+		relay_reject(relay, command, "UNKNOWN_ACTION", "Unknown command action: %s",
+			     command->action);
 	else if (is_expired(command) && !command->is_interrupted)
 		reject_expired(relay, command);
-	else if (command->body_url != NULL)
-		fetch_body(relay, command);
 	else
-		prepare(relay, command);
+		relay_open_body(relay, command);
 }
 
 void relay_take_payload(struct relay *relay, struct json_object *payload)
@@ -593,7 +411,7 @@ struct relay *relay_new(struct loop *loop, struct http_client *client,
 	return relay;
 }
 
-static void free_list(struct command_list *list)
+void relay_free_list(struct command_list *list)
 {
 	for (struct command *command; (command = TAILQ_FIRST(list)) != NULL;) {
 		TAILQ_REMOVE(list, command, link);
@@ -613,17 +431,7 @@ static void cancel_active(struct relay *relay)
 		else
 			target_cancel(command->running);
 	}
-	free_list(&relay->active);
-}
-
-static void cancel_opening(struct relay *relay)
-{
-	struct command *command;
-	TAILQ_FOREACH(command, &relay->opening, link)
-	{
-		opening_cancel(command->opening);
-	}
-	free_list(&relay->opening);
+	relay_free_list(&relay->active);
 }
 
 void relay_free(struct relay *relay)
@@ -631,13 +439,13 @@ void relay_free(struct relay *relay)
 	if (relay == NULL)
 		return;
 	cancel_active(relay);
-	cancel_opening(relay);
-	free_list(&relay->ended);
+	relay_cancel_opening(relay);
+	relay_free_list(&relay->ended);
 	struct host_queue *host = relay->hosts;
 	HASH_CLEAR(hh, relay->hosts);
 	for (struct host_queue *next; host != NULL; host = next) {
 		next = host->hh.next;
-		free_list(&host->waiting);
+		relay_free_list(&host->waiting);
 		free(host->origin);
 		free(host);
 	}

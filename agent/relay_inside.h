@@ -1,0 +1,56 @@
+/* What the parts of the relay share. Nobody else includes it.
+ *
+ *     relay.c        takes commands, gives them places at their targets, ends them
+ *     relay_body.c   gets the body of one, and opens what is sealed */
+#ifndef AGENT_RELAY_INSIDE_H
+#define AGENT_RELAY_INSIDE_H
+
+#include "agent/relay.h"
+
+#include <sys/queue.h>
+
+TAILQ_HEAD(command_list, command);
+
+struct relay {
+	struct loop *loop;
+	struct http_client *client;
+	const struct settings *settings;
+	void (*on_end)(void *context, struct command *command);
+	void *context;
+	struct aead *key;          /* NULL: no key is configured */
+	struct aead *previous_key; /* NULL: none */
+	struct http_profile target_profile;
+	struct http_profile service_profile; /* bodyUrl is where the service stores */
+	size_t running;                      /* commands that hold a place */
+	size_t count;                        /* commands that were taken and have not ended */
+	size_t waiting_bytes;                /* bodies of those that wait or are opened */
+	struct host_queue *hosts;
+	TAILQ_HEAD(, host_queue) ready;
+	struct command_list opening; /* their bodies are, as they are large */
+	struct command_list active;  /* fetching or executing */
+	struct command_list ended;   /* to be handed out at the end of the turn */
+	struct loop_task hand_out;
+	void (*on_execute)(void *context, struct command *command); /* NULL: no gate */
+	bool is_held;
+	const char *spool_folder; /* NULL: none */
+};
+
+/* Fetches the body, if it is elsewhere, and opens it, if it is sealed; relay_take_opened or
+ * relay_end follows, from inside or in a later turn. */
+void relay_open_body(struct relay *relay, struct command *command);
+/* Ends what is being opened. */
+void relay_cancel_opening(struct relay *relay);
+/* It is not needed any more, and cannot be had again from memory. */
+void relay_forget_body(struct command *command);
+
+/* From payload (borrowed) to a place in the line. */
+void relay_take_opened(struct relay *relay, struct command *command, struct json_object *payload);
+/* Starts waiting commands while there are places, each ready target in its turn. */
+void relay_start_ready(struct relay *relay);
+/* The answer stands: the command leaves at the end of this turn. */
+void relay_end(struct relay *relay, struct command *command);
+void relay_reject(struct relay *relay, struct command *command, const char *code,
+		  const char *format, ...) PRINTF_LIKE(4, 5);
+void relay_free_list(struct command_list *list);
+
+#endif
