@@ -26,6 +26,7 @@ enum {
 	/* What it sends at once, and the least that it takes. A call over TLS allocates that, and
 	 * 64 KiB, its default, are more than the heap keeps between two calls. */
 	UPLOAD_BUFFER_BYTES = 16 * 1024,
+	REQUEST_LINE_BYTES = 1024, /* and headers of libcurl's own: at most */
 	ADDRESS_SIZE = INET6_ADDRSTRLEN + sizeof ":65535",
 };
 
@@ -390,11 +391,20 @@ static void set_callbacks(struct http_exchange *exchange)
 
 /* False: the handle still has the buffer of a transfer that ended before it was connected. It has
  * just forgotten how large that is, and takes no new size; it would write behind its end. */
-static bool set_buffer_sizes(CURL *easy)
+static bool set_buffer_size(CURL *easy)
 {
-	return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES) == CURLE_OK &&
-	       curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER_BYTES) ==
-		   CURLE_OK;
+	return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES) == CURLE_OK;
+}
+
+/* Over TLS libcurl 7.88 sends no more than two buffers of a head that no body follows, and then
+ * waits for an answer: so a head has room in one. */
+static long upload_buffer_size(const struct http_request *request)
+{
+	size_t size = REQUEST_LINE_BYTES + strlen(request->url);
+	const struct http_headers *headers = request->headers;
+	for (size_t i = 0; headers != NULL && i < headers->count; i++)
+		size += strlen(headers->items[i].name) + strlen(headers->items[i].value) + 4;
+	return size > UPLOAD_BUFFER_BYTES ? (long)size : UPLOAD_BUFFER_BYTES;
 }
 
 static int set_up(struct http_exchange *exchange, const struct http_request *request,
@@ -411,8 +421,9 @@ static int set_up(struct http_exchange *exchange, const struct http_request *req
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "relay-agent/" VERSION);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms);
-	if (!set_buffer_sizes(easy))
+	if (!set_buffer_size(easy))
 		return error_set(err, ERR_SYSTEM, "libcurl keeps another buffer");
+	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, upload_buffer_size(request));
 	curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
 	if (request->user != NULL) {
 		curl_easy_setopt(easy, CURLOPT_USERNAME, request->user);
@@ -431,7 +442,7 @@ static void exchange_free(struct http_exchange *exchange)
 	struct http_client *client = exchange->client;
 	if (exchange->easy != NULL) {
 		curl_easy_reset(exchange->easy);
-		if (client->idle_count < IDLE_HANDLES_MAX && set_buffer_sizes(exchange->easy))
+		if (client->idle_count < IDLE_HANDLES_MAX && set_buffer_size(exchange->easy))
 			client->idle[client->idle_count++] = exchange->easy;
 		else
 			curl_easy_cleanup(exchange->easy);

@@ -105,6 +105,17 @@ def test_a_header_value_in_utf8_arrives_as_the_same_bytes(requestor, raw):
     assert "X-Name: Zoë 東京\r\n".encode() in request.raw
 
 
+@pytest.mark.parametrize("size", [15000, 17000, 40000, 140000, 600000])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_long_head_without_a_body_arrives_whole_over_tls(requestor, raw_tls, method, size):
+    """libcurl sends it by way of a buffer of its own."""
+    url = raw_tls.url()
+    answered(requestor.send({"method": method, "url": url, "timeout": 10000,
+                             "headers": {"X-Long": "l" * size, "X-Last": "here"}}))
+    request = raw_tls.only(url)
+    assert ("X-Long", "l" * size) in request.headers and ("X-Last", "here") in request.headers
+
+
 def test_an_empty_array_or_object_sends_no_header(requestor, raw):
     for headers in ({"X-None": []}, {}, [], [{}]):
         assert sent(request_of(requestor, raw, headers=headers), "x-none") == []
