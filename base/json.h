@@ -34,9 +34,9 @@ NODISCARD int json_parse_object(const char *text, size_t size, struct json_objec
 
 /* What json_parser notes on its way: where in text the elements of the array stand that is member
  * key of the object: count of them, of which only max are written to spans. count is 0 where there
- * is no such array, or where key is written with escapes. Those that are written and larger than
- * large_bytes (0: none) are checked and not built: null stands for each. So the others can be had
- * at once, and the large ones be parsed when there is time. */
+ * is no such array. Those that are written and larger than large_bytes (0: none) are checked and
+ * not built: null stands for each. So the others can be had at once, and the large ones be parsed
+ * when there is time. */
 struct json_span {
 	const char *text;
 	size_t size;

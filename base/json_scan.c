@@ -216,16 +216,15 @@ static bool inside_object(const struct json_scan *scan)
 	return scan->depth > 0 && (scan->is_object >> (scan->depth - 1) & 1) != 0;
 }
 
-/* Of a repeated key the last one counts; one with escapes may be the wanted one. */
-static void note_key(struct json_scan *scan, const char *key, size_t size)
+/* Of a repeated key the last one counts, and json-c reads one up to a NUL. */
+static void note_key(struct json_scan *scan)
 {
 	struct json_elements *elements = scan->elements;
 
 	if (!elements || scan->depth != 1)
 		return;
-	scan->is_wanted = !scan->has_escapes && size == strlen(elements->key) &&
-			  memcmp(key, elements->key, size) == 0;
-	if (scan->is_wanted || scan->has_escapes)
+	scan->is_wanted = strcmp(buf_str(&scan->build->key), elements->key) == 0;
+	if (scan->is_wanted)
 		elements->count = 0;
 }
 
@@ -374,10 +373,11 @@ static int scan_key(struct json_scan *scan)
 	scan->pause = pause;
 	if (code < 0)
 		return code;
-	note_key(scan, begin, (size_t)(scan->at - 1 - begin));
-	if (scan->build)
+	if (scan->build) {
 		json_build_key(scan->build, begin, (size_t)(scan->at - 1 - begin),
 			       scan->has_escapes);
+		note_key(scan);
+	}
 	skip_space(scan);
 	if (!at_char(scan, ':'))
 		return fail(scan, "':' is missing");

@@ -26,7 +26,7 @@ struct json_scan {
 	bool has_escapes;   /* in the last string */
 	struct json_build *build;       /* NULL: only checked */
 	struct json_build *resting;     /* goes on behind the element that is left out */
-	struct json_elements *elements; /* NULL: not asked for */
+	struct json_elements *elements; /* NULL: not asked for; noted where there is a build */
 	bool is_wanted;                 /* the value on the first level is elements->key's */
 	const char *element; /* where the element begins that is being read; NULL: none */
 };

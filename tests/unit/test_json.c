@@ -482,7 +482,10 @@ Test(json, elements_are_found_where_they_stand)
 	SPANS("{\"list\":[{\"list\":[1,[2]]},[],{} ,null,0]}", "{\"list\":[1,[2]]}", "[]", "{}",
 	      "null", "0");
 	SPANS("{\"l\\u0069st\":[1],\"list\":[2]}", "2");
-	assert_spans("{\"list\":[1],\"l\\u0069st\":[2]}", 0, NULL);
+	SPANS("{\"list\":[1],\"l\\u0069st\":[2]}", "2");
+	SPANS("{\"list\":[1,3],\"h\\u0069\":[2]}", "1", "3");
+	SPANS("{\"list\":[1],\"list\\u0000x\":[2]}", "2");
+	SPANS("{\"list\":[1],\"x\\u0000list\":[2]}", "1");
 	assert_spans("{\"list\":[1],\"list\":{\"a\":2}}", 0, NULL);
 	assert_spans("{\"a\":[{\"list\":[1]},2]}", 0, NULL);
 	assert_spans("{\"list\":[]}", 0, NULL);
@@ -571,6 +574,8 @@ Test(json, large_elements_are_checked_and_left_out)
 	    "{\"list\":[[[\"deep\"],{}],[[],[[1,2,3],[null,true]]],{\"list\":[\"within\",\"it\"]}]"
 	    "}",
 	    "{\"list\":[\"first\",[1,2,3,4,5]],\"list\":[[\"last\"],{\"a\":\"counts\"}]}",
+	    "{\"list\":[\"first\",[1,2,3,4,5]],\"oth\\u0065r\":[[\"no\"],{\"part\":\"of it\"}]}",
+	    "{\"list\":[\"first\",[1,2,3,4,5]],\"list\\u0000\":[[\"counts\"],{\"too\":\"it\"}]}",
 	    "{\"list\":[\"first\",[1,2,3,4,5]],\"l\\u0069st\":[[\"all\"],{\"of\":\"it\"}]}",
 	    "{\"list\":[\"more\",[\"than\"],{\"are\":1},\"noted\",[\"stand "
 	    "there\"],{\"as\":\"ever\"}]}",
