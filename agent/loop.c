@@ -34,9 +34,10 @@ static bool complete_transfers(struct loop *loop)
 	return any;
 }
 
-static void queue(struct task_list *list, struct loop_task *task)
+static void queue(struct loop *loop, struct task_list *list, struct loop_task *task)
 {
 	task->is_queued = true;
+	task->turn = loop->turn;
 	task->list = list;
 	TAILQ_INSERT_TAIL(list, task, link);
 }
@@ -86,7 +87,9 @@ static void end_turn(struct loop *loop)
 /* Before the wait as well: what timers deferred must not sleep until the next event. */
 static void on_before_wait(uv_prepare_t *handle)
 {
-	end_turn(handle->loop->data);
+	struct loop *loop = handle->loop->data;
+	end_turn(loop);
+	loop->turn++;
 }
 
 /* While this is active libuv does not wait; what is to be done is done below. */
@@ -109,7 +112,9 @@ static void on_after_wait(uv_check_t *handle)
 		call_curl(loop);
 	}
 	end_turn(loop);
-	run_first(&loop->pieces);
+	const struct loop_task *piece = TAILQ_FIRST(&loop->pieces);
+	if (piece != NULL && piece->turn != loop->turn)
+		run_first(&loop->pieces);
 	if (TAILQ_EMPTY(&loop->pieces) && !loop->is_curl_due)
 		uv_idle_stop(&loop->no_wait);
 }
@@ -268,7 +273,7 @@ void loop_timer_free(struct loop_timer *timer)
 void loop_defer(struct loop *loop, struct loop_task *task)
 {
 	if (!task->is_queued)
-		queue(&loop->tasks, task);
+		queue(loop, &loop->tasks, task);
 }
 
 void loop_cancel(struct loop *loop, struct loop_task *task)
@@ -286,14 +291,14 @@ void loop_defer_gathering(struct loop *loop, struct loop_task *task)
 		return;
 	if (TAILQ_EMPTY(&loop->gathering))
 		loop->gathering_since_ns = uv_hrtime();
-	queue(&loop->gathering, task);
+	queue(loop, &loop->gathering, task);
 }
 
 void loop_next_turn(struct loop *loop, struct loop_task *task)
 {
 	if (task->is_queued)
 		return;
-	queue(&loop->pieces, task);
+	queue(loop, &loop->pieces, task);
 	uv_idle_start(&loop->no_wait, on_no_wait);
 }
 

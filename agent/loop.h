@@ -41,6 +41,7 @@ struct loop_task {
 	void (*run)(void *context);
 	void *context;
 	bool is_queued;
+	uint64_t turn;          /* in which it was queued */
 	struct task_list *list; /* that it stands in while it is queued */
 	TAILQ_ENTRY(loop_task) link;
 };

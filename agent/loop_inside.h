@@ -26,6 +26,7 @@ struct loop {
 	/* By the number of the socket; NULL: not watched. */
 	struct watch **watches;
 	size_t watches_size;
+	uint64_t turn;
 	struct task_list tasks;
 	struct task_list gathering;
 	uint64_t gathering_since_ns;

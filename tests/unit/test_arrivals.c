@@ -17,6 +17,7 @@ struct story {
 	char text[32];
 	int turns;         /* since the beginning */
 	int turns_between; /* at least, before each command */
+	int turns_at_most; /* then the loop stops */
 	bool keeps;        /* files of the texts are expected */
 	bool is_running;
 };
@@ -61,7 +62,8 @@ static void on_done(void *context)
 static void on_turn(void *context)
 {
 	struct story *story = context;
-	story->turns++;
+	if (++story->turns == story->turns_at_most)
+		loop_stop(story->loop);
 	loop_next_turn(story->loop, &story->turn);
 }
 
@@ -147,19 +149,17 @@ Test(arrivals, without_a_file_a_command_comes_all_the_same)
 	end(&story);
 }
 
-static void stop(void *context)
-{
-	loop_stop(context);
-}
-
+/* Within a text that is parsed, and within one that is written: the sanitizers see what stays. */
 Test(arrivals, what_has_not_come_out_goes_silently)
 {
-	struct story story;
-	begin(&story, folder);
-	struct loop_timer *timer = loop_timer_new(story.loop, stop, story.loop);
-	loop_timer_start(timer, 0);
-	loop_run(story.loop); /* begun with, but not done */
-	cr_assert_str_empty(story.text);
-	loop_timer_free(timer);
-	end(&story);
+	for (int turns = 1; turns <= 4; turns++) {
+		struct story story;
+		begin(&story, folder);
+		story.turns_at_most = turns;
+		loop_next_turn(story.loop, &story.turn);
+		loop_run(story.loop);
+		cr_assert_str_empty(story.text);
+		end(&story);
+		memcpy(folder + sizeof folder - 7, "XXXXXX", 6);
+	}
 }
