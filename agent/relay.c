@@ -357,6 +357,7 @@ void relay_spool_to(struct relay *relay, const char *folder)
 void relay_hold(struct relay *relay)
 {
 	relay->is_held = true;
+	relay_hold_bodies(relay);
 }
 
 size_t relay_running(const struct relay *relay)

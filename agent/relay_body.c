@@ -161,14 +161,38 @@ void relay_cancel_opening(struct relay *relay)
 	struct command *command;
 	TAILQ_FOREACH(command, &relay->opening, link)
 	{
-		opening_cancel(command->opening);
+		if (command->opening != NULL) /* or it is held */
+			opening_cancel(command->opening);
 	}
 	relay_free_list(&relay->opening);
 }
 
+/* It stays in the journal; the next life begins anew. */
+static void hold_back(struct relay *relay, struct command *command)
+{
+	begin_opening(relay, command, 0);
+}
+
+void relay_hold_bodies(struct relay *relay)
+{
+	struct command *command = TAILQ_FIRST(&relay->active);
+	for (struct command *next; command != NULL; command = next) {
+		next = TAILQ_NEXT(command, link);
+		if (command->state != COMMAND_FETCHING)
+			continue;
+		http_cancel(command->running);
+		command->running = NULL;
+		TAILQ_REMOVE(&relay->active, command, link);
+		relay->running--;
+		hold_back(relay, command);
+	}
+}
+
 void relay_open_body(struct relay *relay, struct command *command)
 {
-	if (command->body_url != NULL)
+	if (command->body_url != NULL && relay->is_held)
+		hold_back(relay, command);
+	else if (command->body_url != NULL)
 		fetch_body(relay, command);
 	else
 		prepare(relay, command);

@@ -38,7 +38,9 @@ struct relay {
 /* Fetches the body, if it is elsewhere, and opens it, if it is sealed; relay_take_opened or
  * relay_end follows, from inside or in a later turn. */
 void relay_open_body(struct relay *relay, struct command *command);
-/* Ends what is being opened. */
+/* Gives up what is being fetched: it would find no place. */
+void relay_hold_bodies(struct relay *relay);
+/* Ends what is being opened, or held. */
 void relay_cancel_opening(struct relay *relay);
 /* It is not needed any more, and cannot be had again from memory. */
 void relay_forget_body(struct command *command);

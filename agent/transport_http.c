@@ -167,7 +167,9 @@ static void give_up_receive(struct transport_http *self)
 static void transport_http_receive_cancel(struct transport *transport)
 {
 	struct transport_http *self = self_of(transport);
-	if (!service_call_hurry(self->receive))
+	if (service_call_hurry(self->receive))
+		log_debug("the receive's answer had come and was read to its end");
+	else
 		give_up_receive(self);
 	arrivals_hurry(self->arrivals);
 }

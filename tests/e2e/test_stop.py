@@ -1,14 +1,19 @@
 """`docker stop`: how soon the agent is gone, and what becomes of what it leaves."""
 
+import contextlib
 import json
 import signal
+import threading
 import time
 
 import pytest
 
 from support.agents import Agent
+from support.fake_service import FakeService
 from support.journals import Journal
+from support.processes import PATIENCE
 from support.raw_target import Gate, answer, text
+from support.requestors import PLAIN, timestamp
 
 pytestmark = pytest.mark.timing
 
@@ -80,4 +85,53 @@ def test_large_commands_that_have_come_are_kept_by_a_stop_and_made_once(site, ra
         assert end["status"] == "SUCCESS", end["responseBody"]
     assert time.monotonic() - begun < 20  # they were given once: a lease takes 30 s to end
     assert len(raw.requests(large)) == 2 and len(raw.requests(small)) == 1
+    following.stop()
+
+
+def test_an_answer_to_a_receive_that_has_come_is_read_before_the_stop(raw, tmp_path):
+    """It takes many turns to read: of some stops, ever later ones, one comes amid them."""
+    url = raw.url(text("once"))
+    command = {"commandId": "large", "targetId": FakeService.agent_id, "action": PLAIN,
+               "createdAt": timestamp(), "expiresAt": timestamp(600), "bodyDelivery": "embedded",
+               "receipt": "of large", "attempt": 1,
+               "body": {"method": "POST", "url": url,
+                        "body": {"mode": "raw", "raw": "\n much" * 4000000}}}
+    content = json.dumps({"commands": [command]}).encode()
+    for life in range(40):
+        given = threading.Event()
+
+        def give(handler, given=given):
+            handler.reply(200, content)
+            given.set()
+        with contextlib.closing(FakeService()) as fake:
+            fake.faults.append(give)
+            settings = fake.settings(STATE_DIR=tmp_path / str(life), LOG_LEVEL="debug")
+            agent = Agent(settings).start()
+            assert given.wait(PATIENCE)
+            time.sleep(life * life / 1000)
+            agent.stop()
+            if "was read to its end" not in agent.log:
+                continue
+            assert Journal(agent).state_of("large") == "received" and not raw.requests(url)
+            following = Agent(settings).start()
+            assert fake.wait_end("large")["body"]["body"] == "once"
+            following.stop()
+            return
+    raise AssertionError("no stop came while the answer was read")
+
+
+def test_a_stop_gives_up_the_fetching_of_bodies(raw, fake):
+    """What is fetched now would find no place; the next life fetches it."""
+    url = raw.url(text("made"))
+    payload = json.dumps({"method": "POST", "url": url})
+    body_url = raw.url(Gate(answer(body=payload.encode())), text(payload))
+    agent = Agent(fake.settings(DRAIN_SECONDS=30)).start()
+    command_id = fake.give(without=["body"], bodyDelivery="referenced", bodyUrl=body_url)
+    raw.wait_for(body_url)
+    Journal(agent).wait_for_state(command_id, "received")
+    assert seconds_to_stop(agent) < 5
+    assert Journal(agent).state_of(command_id) == "received"
+    following = Agent(agent.settings).start()
+    assert fake.wait_end(command_id)["body"]["body"] == "made"
+    assert len(raw.requests(url)) == 1 and len(raw.requests(body_url)) == 2
     following.stop()
