@@ -107,8 +107,10 @@ struct journal {
 	bool forgets_early;    /* JOURNAL_MAX_MB is too small for DEDUPE_HOURS; said once */
 	bool is_damaged;       /* what SQLite read is no database: to be set aside */
 	bool had_room;
-	bool is_full; /* JOURNAL_MAX_MB is reached by answers that still wait */
-	bool is_off;  /* nothing is stored (bench_switch.h): there is no database */
+	bool is_full;             /* JOURNAL_MAX_MB is reached by answers that still wait */
+	bool is_full_logged;      /* … and that was said */
+	int64_t say_full_from_ms; /* monotonic; not before, as it was said lately. 0: at once */
+	bool is_off;              /* nothing is stored (bench_switch.h): there is no database */
 };
 
 /* The SQL of each statement. */

@@ -14,6 +14,7 @@ enum {
 	POSTED_BYTES = 100, /* what a posted command takes with its place in the index … */
 	ANSWER_BYTES = 100, /* … and that of an answer beside the answer itself */
 	OLD_AT_ONCE = 2000, /* rows that are dropped before the loop has its next turn */
+	SAY_FULL_MS = 60000,
 };
 
 static uint64_t used_bytes(struct journal *journal)
@@ -150,6 +151,26 @@ static bool drop_rows(struct journal *journal, uint64_t bytes)
 	return drop_posted(journal, until);
 }
 
+/* A small journal is full again and again: that is said once a minute; here or when it is looked
+ * next. */
+static void say_full(struct journal *journal, uint64_t used)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	if (now_ms < journal->say_full_from_ms)
+		return;
+	journal->say_full_from_ms = now_ms + SAY_FULL_MS;
+	journal->is_full_logged = true;
+	log_warn("the journal holds %llu bytes, JOURNAL_MAX_MB is %lld: no new command is taken "
+		 "until answers that wait are posted",
+		 (unsigned long long)used, (long long)journal->settings->journal_max_mb);
+}
+
+static void say_room(struct journal *journal)
+{
+	log_info("the journal has room again: commands are taken");
+	journal->is_full_logged = false;
+}
+
 void journal_make_room(struct journal *journal)
 {
 	uint64_t max = (uint64_t)journal->settings->journal_max_mb * 1000 * 1000;
@@ -159,12 +180,10 @@ void journal_make_room(struct journal *journal)
 			      drop_rows(journal, used - max + max / ROOM_PARTS)))
 		used = used_bytes(journal);
 	bool is_full = used > max;
-	if (is_full && !journal->is_full)
-		log_warn("the journal holds %llu bytes, JOURNAL_MAX_MB is %lld: no new command is "
-			 "taken until answers that wait are posted",
-			 (unsigned long long)used, (long long)journal->settings->journal_max_mb);
-	else if (!is_full && journal->is_full)
-		log_info("the journal has room again: commands are taken");
+	if (is_full && !journal->is_full_logged)
+		say_full(journal, used);
+	else if (!is_full && journal->is_full_logged)
+		say_room(journal);
 	journal->is_full = is_full;
 	if (is_full)
 		journal->is_posted_due = true; /* then these answers may go */

@@ -547,6 +547,7 @@ def test_the_oldest_posted_answers_go_first_when_the_journal_is_full(fake, fake_
     assert new["body"]["body"] == "x" * size
     assert len(raw.requests(url)) == count
     agent.stop()
+    assert agent.log.count("no new command is taken") <= 1, "it is full again and again"
 
 
 def test_answers_that_wait_are_kept_and_no_new_command_is_taken_at_the_limit(fake, fake_agent, raw):
