@@ -58,6 +58,7 @@ struct agent {
 	size_t announcements; /* calls under way */
 	size_t ending;        /* commands whose answer is not on disk yet */
 	struct loop_task poll;
+	struct loop_task stop_receiving;
 	struct loop_timer *gather;
 	struct loop_timer *heartbeat;
 	struct loop_timer *sign_of_life;
@@ -82,7 +83,7 @@ static size_t answers_waiting(const struct agent *agent)
 
 static void stop_if_drained(struct agent *agent)
 {
-	if (agent->state != AGENT_DRAINING || agent->ending > 0 ||
+	if (agent->state != AGENT_DRAINING || agent->is_polling || agent->ending > 0 ||
 	    relay_running(agent->relay) > 0 || answers_waiting(agent) > 0)
 		return;
 	agent->state = AGENT_STOPPED;
@@ -256,10 +257,23 @@ static void on_reached(void *context)
 	source_reached(agent->source);
 }
 
+/* What comes of a receive that was under way. It had its turn to read what was in the socket. */
+static void stop_receiving(void *context)
+{
+	struct agent *agent = context;
+	if (agent->transport == NULL || agent->transport->ops->receive_cancel(agent->transport))
+		agent->is_polling = false;
+	stop_if_drained(agent);
+}
+
 static void on_received(void *context, const struct transport_outcome *outcome)
 {
 	struct agent *agent = context;
 	agent->is_polling = false;
+	if (agent->state != AGENT_RUNNING) {
+		loop_defer(agent->loop, &agent->stop_receiving); /* its large commands */
+		return;
+	}
 	if (!outcome->is_ok) {
 		endpoint_failed(agent->polling, outcome);
 		return;
@@ -438,12 +452,10 @@ static void on_stop_signal(void *context, int signal_number)
 	transport_question_cancel(agent->question);
 	agent->question = NULL;
 	relay_hold(agent->relay); /* what only waits stays in the journal */
-	if (agent->transport != NULL)
-		agent->transport->ops->receive_cancel(agent->transport);
-	agent->is_polling = false;
 	endpoint_stop(agent->polling);
 	loop_timer_start(agent->drain, agent->settings->drain_seconds * 1000);
-	stop_if_drained(agent);
+	agent->is_polling = true; /* … until stop_receiving has seen to it */
+	loop_next_turn(agent->loop, &agent->stop_receiving);
 }
 
 /* A connection each for what is in flight needs descriptors; the soft limit is often 1024. */
@@ -562,6 +574,7 @@ static int agent_open(struct agent *agent, struct error *err)
 		return ERR_SYSTEM;
 	relay_spool_to(agent->relay, journal_answers_folder(agent->journal));
 	agent->poll = (struct loop_task){.run = poll, .context = agent};
+	agent->stop_receiving = (struct loop_task){.run = stop_receiving, .context = agent};
 	agent->gather = loop_timer_new(agent->loop, on_gathered, agent);
 	agent->heartbeat = loop_timer_new(agent->loop, on_heartbeat, agent);
 	agent->sign_of_life = loop_timer_new(agent->loop, on_sign_of_life, agent);
@@ -589,8 +602,10 @@ static void agent_close(struct agent *agent)
 	}
 	relay_free(agent->relay);
 	outbox_free(agent->outbox);
-	if (agent->loop != NULL)
+	if (agent->loop != NULL) {
 		loop_cancel(agent->loop, &agent->poll);
+		loop_cancel(agent->loop, &agent->stop_receiving);
+	}
 	endpoint_free(agent->polling);
 	leases_free(agent->leases);
 	endpoint_free(agent->announcing);

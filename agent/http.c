@@ -617,6 +617,11 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
 	return exchange;
 }
 
+bool http_has_begun(const struct http_exchange *exchange)
+{
+	return exchange->has_body_begun;
+}
+
 void http_cancel(struct http_exchange *exchange)
 {
 	if (exchange == NULL)

@@ -300,6 +300,11 @@ bool service_call_hurry(struct service_call *call)
 	return true;
 }
 
+bool service_call_has_begun(const struct service_call *call)
+{
+	return call != NULL && call->exchange != NULL && http_has_begun(call->exchange);
+}
+
 void service_call_note(struct service_call *call, struct json_elements *elements)
 {
 	call->elements = elements;

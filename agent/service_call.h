@@ -44,6 +44,8 @@ void service_call_cancel(struct service_call *call);
 /* An answer that has come and is being read in pieces is read now, to the end: the callback comes
  * from inside. False: none has come. call may be NULL. */
 NODISCARD bool service_call_hurry(struct service_call *call);
+/* Is an answer coming? call may be NULL. */
+bool service_call_has_begun(const struct service_call *call);
 /* elements says where they stand in the answer's text; it must live until the callback, … */
 void service_call_note(struct service_call *call, struct json_elements *elements);
 /* … from which the text can be taken. */

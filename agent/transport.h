@@ -90,8 +90,9 @@ struct transport_ops {
 	/* Asks for up to max commands and waits for the first. One at a time. */
 	void (*receive)(struct transport *transport, size_t max);
 	/* Gives up a receive that waits: no callback. What it might have brought comes back
-	 * when its lease runs out. What has come is delivered from inside. */
-	void (*receive_cancel)(struct transport *transport);
+	 * when its lease runs out. What has come is delivered from inside, and on_received too
+	 * where that is due. False: an answer is on its way, and on_received follows. */
+	bool (*receive_cancel)(struct transport *transport);
 	/* Posts count terminal statuses together. The array is taken (from malloc); what it
 	 * points to is borrowed until on_posted. */
 	void (*post)(struct transport *transport, struct transport_post **posts, size_t count);

@@ -164,14 +164,18 @@ static void give_up_receive(struct transport_http *self)
 	self->receive = NULL;
 }
 
-static void transport_http_receive_cancel(struct transport *transport)
+static bool transport_http_receive_cancel(struct transport *transport)
 {
 	struct transport_http *self = self_of(transport);
+	bool is_coming = service_call_has_begun(self->receive);
 	if (service_call_hurry(self->receive))
 		log_debug("the receive's answer had come and was read to its end");
+	else if (is_coming)
+		log_debug("the receive's answer is coming and is waited for");
 	else
 		give_up_receive(self);
 	arrivals_hurry(self->arrivals);
+	return !is_coming;
 }
 
 static struct http_call *call_new(struct transport_http *self)

@@ -178,13 +178,14 @@ static void transport_tdp_receive(struct transport *transport, size_t max)
 		self->config_call = tdp_config_ask(&self->api, on_config, self);
 }
 
-static void transport_tdp_receive_cancel(struct transport *transport)
+static bool transport_tdp_receive_cancel(struct transport *transport)
 {
 	struct transport_tdp *self = self_of(transport);
 	self->pace.is_hurried = true;
 	service_call_cancel(self->config_call);
 	self->config_call = NULL;
 	tdp_receives_cancel(self->receives);
+	return true;
 }
 
 static void on_posted(void *context, struct transport_post **posts, size_t count,
@@ -324,7 +325,7 @@ static void transport_tdp_announce(struct transport *transport, const char *stat
 static void transport_tdp_free(struct transport *transport)
 {
 	struct transport_tdp *self = self_of(transport);
-	transport_tdp_receive_cancel(transport);
+	(void)transport_tdp_receive_cancel(transport);
 	service_call_cancel(self->announcement);
 	service_call_cancel(self->heartbeat);
 	tdp_receives_free(self->receives);

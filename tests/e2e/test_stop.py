@@ -88,15 +88,17 @@ def test_large_commands_that_have_come_are_kept_by_a_stop_and_made_once(site, ra
     following.stop()
 
 
+def large_command(url, body):
+    return {"commandId": "large", "targetId": FakeService.agent_id, "action": PLAIN,
+            "createdAt": timestamp(), "expiresAt": timestamp(600), "bodyDelivery": "embedded",
+            "receipt": "of large", "attempt": 1,
+            "body": {"method": "POST", "url": url, "body": {"mode": "raw", "raw": body}}}
+
+
 def test_an_answer_to_a_receive_that_has_come_is_read_before_the_stop(raw, tmp_path):
     """It takes many turns to read: of some stops, ever later ones, one comes amid them."""
     url = raw.url(text("once"))
-    command = {"commandId": "large", "targetId": FakeService.agent_id, "action": PLAIN,
-               "createdAt": timestamp(), "expiresAt": timestamp(600), "bodyDelivery": "embedded",
-               "receipt": "of large", "attempt": 1,
-               "body": {"method": "POST", "url": url,
-                        "body": {"mode": "raw", "raw": "\n much" * 4000000}}}
-    content = json.dumps({"commands": [command]}).encode()
+    content = json.dumps({"commands": [large_command(url, "\n much" * 4000000)]}).encode()
     for life in range(40):
         given = threading.Event()
 
@@ -118,6 +120,33 @@ def test_an_answer_to_a_receive_that_has_come_is_read_before_the_stop(raw, tmp_p
             following.stop()
             return
     raise AssertionError("no stop came while the answer was read")
+
+
+@pytest.mark.parametrize("size", [10, 3000000])
+def test_an_answer_to_a_receive_that_is_coming_is_waited_for(fake, raw, size):
+    url = raw.url(text("once"))
+    content = json.dumps({"commands": [large_command(url, "m" * size)]}).encode()
+    is_half_out, is_released = threading.Event(), threading.Event()
+
+    def give_in_halves(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content[:len(content) // 2])
+        is_half_out.set()
+        assert is_released.wait(PATIENCE)
+        handler.wfile.write(content[len(content) // 2:])
+    fake.faults.append(give_in_halves)
+    agent = Agent(fake.settings(LOG_LEVEL="debug", DRAIN_SECONDS=30)).start()
+    assert is_half_out.wait(PATIENCE)
+    agent.process.signal(signal.SIGTERM)
+    agent.process.wait_for(lambda line: "is coming and is waited for" in line)
+    is_released.set()
+    assert agent.process.wait() == 0, agent.log
+    assert Journal(agent).state_of("large") == "received" and not raw.requests(url)
+    following = Agent(agent.settings).start()
+    assert fake.wait_end("large")["body"]["body"] == "once"
+    following.stop()
 
 
 def test_a_stop_gives_up_the_fetching_of_bodies(raw, fake):
