@@ -266,7 +266,8 @@ class RawTarget:
     @staticmethod
     def _give_notice(connection):
         connection.settimeout(0)
-        with contextlib.suppress(OSError):  # the peer's own notice is not waited for
+        # The peer's own notice is not waited for; a connection that was shut down cannot give one.
+        with contextlib.suppress(OSError, ValueError):
             connection.unwrap()
 
     def _exchange(self, connection, reader, number):
