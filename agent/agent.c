@@ -133,7 +133,7 @@ static void poll(void *context)
 	agent->transport->ops->receive(agent->transport, room);
 }
 
-/* The requests of the commands that have just come go first: a call less before each. */
+/* A turn later, so that the requests of the commands that have just come go first. */
 static void poll_soon(void *context)
 {
 	struct agent *agent = context;
@@ -257,23 +257,28 @@ static void on_reached(void *context)
 	source_reached(agent->source);
 }
 
-/* What comes of a receive that was under way. It had its turn to read what was in the socket. */
+/* What comes of a receive that was under way: it has had a turn to read what was in the socket. Only
+ * now the time to drain begins, which may be none at all. */
 static void stop_receiving(void *context)
 {
 	struct agent *agent = context;
+	if (agent->state != AGENT_DRAINING)
+		return;
 	if (agent->transport == NULL || agent->transport->ops->receive_cancel(agent->transport))
 		agent->is_polling = false;
+	if (!loop_timer_is_running(agent->drain))
+		loop_timer_start(agent->drain, agent->settings->drain_seconds * 1000);
 	stop_if_drained(agent);
 }
 
 static void on_received(void *context, const struct transport_outcome *outcome)
 {
 	struct agent *agent = context;
-	agent->is_polling = false;
 	if (agent->state != AGENT_RUNNING) {
-		loop_defer(agent->loop, &agent->stop_receiving); /* its large commands */
+		loop_defer(agent->loop, &agent->stop_receiving); /* and its large commands */
 		return;
 	}
+	agent->is_polling = false;
 	if (!outcome->is_ok) {
 		endpoint_failed(agent->polling, outcome);
 		return;
@@ -429,9 +434,10 @@ static void on_sign_of_life(void *context)
 static void on_drain_over(void *context)
 {
 	struct agent *agent = context;
-	log_warn("stopped after %lld s with %zu commands under way and %zu answers not posted",
+	log_warn("stopped after %lld s with %zu commands under way and %zu answers not posted%s",
 		 (long long)agent->settings->drain_seconds, relay_count(agent->relay),
-		 answers_waiting(agent));
+		 answers_waiting(agent),
+		 agent->is_polling ? "; what the source was sending has not come to its end" : "");
 	agent->state = AGENT_STOPPED;
 	loop_stop(agent->loop);
 }
@@ -453,7 +459,6 @@ static void on_stop_signal(void *context, int signal_number)
 	agent->question = NULL;
 	relay_hold(agent->relay); /* what only waits stays in the journal */
 	endpoint_stop(agent->polling);
-	loop_timer_start(agent->drain, agent->settings->drain_seconds * 1000);
 	agent->is_polling = true; /* … until stop_receiving has seen to it */
 	loop_next_turn(agent->loop, &agent->stop_receiving);
 }

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from support.agents import Agent
-from support.fake_service import FakeService
+from support.fake_service import FakeService, hang
 from support.journals import Journal
 from support.processes import PATIENCE
 from support.raw_target import Gate, answer, text
@@ -65,6 +65,15 @@ def test_an_agent_with_nothing_but_an_open_long_poll_is_gone_within_200_ms(site)
         times.append(seconds_to_stop(agent))
     print("stopped in ms:", [round(each * 1000) for each in times])
     assert min(times) < 0.2 and max(times) < 1, times
+
+
+def test_an_idle_agent_stops_cleanly_without_any_time_to_drain(fake):
+    agent = Agent(fake.settings(DRAIN_SECONDS=0)).start()
+    fake.first_long_poll()
+    agent.stop()
+    assert "stopped: 0 commands were relayed" in agent.log and "stopped after" not in agent.log
+    assert [call.body.get("statusSetting") for call in fake.calls_to("status")
+            if call.method == "PUT"][-1] == "STOPPED"
 
 
 def test_large_commands_that_have_come_are_kept_by_a_stop_and_made_once(site, raw):
@@ -147,6 +156,23 @@ def test_an_answer_to_a_receive_that_is_coming_is_waited_for(fake, raw, size):
     following = Agent(agent.settings).start()
     assert fake.wait_end("large")["body"]["body"] == "once"
     following.stop()
+
+
+def test_an_answer_to_a_receive_that_never_ends_holds_up_a_stop_no_longer_than_the_rest(fake):
+    is_half_out = threading.Event()
+
+    def give_half(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+        handler.wfile.write(b'{"commands":[')
+        is_half_out.set()
+        hang(handler)
+    fake.faults.append(give_half)
+    agent = Agent(fake.settings(DRAIN_SECONDS=DRAIN_SECONDS)).start()
+    assert is_half_out.wait(PATIENCE)
+    assert DRAIN_SECONDS <= seconds_to_stop(agent) < DRAIN_SECONDS + 1
+    assert "what the source was sending has not come to its end" in agent.log
 
 
 def test_a_stop_gives_up_the_fetching_of_bodies(raw, fake):
