@@ -2,6 +2,7 @@
 
 #include "base/json_build.h"
 #include "base/json_scan.h"
+#include "base/json_swar.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -306,30 +307,21 @@ int json_write(struct buf *out, struct json_object *value)
 	return buf_append(out, text, size);
 }
 
-/* The letter of a short escape; 0: none. */
-static char short_escape(unsigned char c)
-{
-	static const char names[128] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r',
-					['\t'] = 't', ['"'] = '"',  ['\\'] = '\\'};
-	return c < 0x80 ? names[c] : '\0';
-}
-
-/* What a byte becomes: itself (1), a backslash and a letter (2), or \u00XX (6). */
-static size_t escaped_size(unsigned char c)
-{
-	if (short_escape(c) != '\0')
-		return 2;
-	return c < 0x20 ? 6 : 1;
-}
+/* How much longer an escaped byte is: by a backslash (1), or as \u00XX (5). */
+static const unsigned char longer_by[256] = {
+    5, 5, 5, 5, 5, 5, 5, 5, 1, 1, 1, 5, 1, 1, 5, 5,         5,
+    5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, ['"'] = 1, ['\\'] = 1,
+};
 
 /* Writes it at out, where there is room; where it ends. */
 static char *put_escaped(char *out, unsigned char c)
 {
+	static const char names[128] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r',
+					['\t'] = 't', ['"'] = '"',  ['\\'] = '\\'};
 	static const char digits[] = "0123456789abcdef";
-	char name = short_escape(c);
 	*out++ = '\\';
-	if (name != '\0') {
-		*out++ = name;
+	if (longer_by[c] == 1) {
+		*out++ = names[c];
 		return out;
 	}
 	*out++ = 'u';
@@ -340,22 +332,40 @@ static char *put_escaped(char *out, unsigned char c)
 	return out;
 }
 
+/* The first bytes up to one that is to be escaped, eight at a time; how many. There is room at out for
+ * all of them. */
+static size_t copy_unescaped(char *out, const char *bytes, size_t size)
+{
+	size_t done = 0;
+	for (; size - done >= 8; done += 8) {
+		uint64_t word = json_swar_load(bytes + done);
+		uint64_t marks = json_swar_find(word, '"') | json_swar_find(word, '\\') |
+				 json_swar_find_control(word);
+		memcpy(out + done, bytes + done, 8);
+		if (marks != 0)
+			return done + json_swar_first(marks);
+	}
+	for (; done < size && longer_by[(unsigned char)bytes[done]] == 0; done++)
+		out[done] = bytes[done];
+	return done;
+}
+
 int json_write_escaped(struct buf *out, const char *bytes, size_t size)
 {
-	size_t total = 0;
+	size_t total = size;
 
 	for (size_t i = 0; i < size; i++)
-		total += escaped_size((unsigned char)bytes[i]);
+		total += longer_by[(unsigned char)bytes[i]];
 	if (total == size || buf_reserve(out, total) < 0)
 		return buf_append(out, bytes, size);
 	char *at = out->data + out->size;
-	for (size_t i = 0; i < size; i++) {
-		unsigned char c = (unsigned char)bytes[i];
+	for (size_t i = 0; i < size;) {
+		size_t count = copy_unescaped(at, bytes + i, size - i);
 
-		if (c >= 0x20 && c != '"' && c != '\\')
-			*at++ = (char)c;
-		else
-			at = put_escaped(at, c);
+		at += count;
+		i += count;
+		if (i < size)
+			at = put_escaped(at, (unsigned char)bytes[i++]);
 	}
 	*at = '\0';
 	out->size += total;

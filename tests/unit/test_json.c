@@ -427,6 +427,49 @@ Test(json, escaped_pieces_make_a_json_string)
 	buf_release(&out);
 }
 
+/* The rule of RFC 8259, a byte at a time. */
+static void escape_slowly(struct buf *out, const char *bytes, size_t size)
+{
+	static const char shorts[] = "\bb\ff\nn\rr\tt\"\"\\\\";
+	for (size_t i = 0; i < size; i++) {
+		unsigned char c = (unsigned char)bytes[i];
+		const char *found = NULL;
+		for (size_t k = 0; k + 1 < sizeof shorts; k += 2)
+			found = shorts[k] == bytes[i] ? &shorts[k + 1] : found;
+		if (found != NULL)
+			buf_printf(out, "\\%c", *found);
+		else if (c < 0x20)
+			buf_printf(out, "\\u%04x", (unsigned)c);
+		else
+			buf_append_char(out, bytes[i]);
+	}
+}
+
+Test(json, every_byte_is_escaped_alike_at_every_place_among_others)
+{
+	for (int c = 0; c < 256; c++) {
+		for (size_t size = 1; size < 20; size++) {
+			struct buf out = BUF_INIT(1000);
+			struct buf expected = BUF_INIT(1000);
+			char bytes[20];
+			for (size_t at = 0; at < size; at++) {
+				memset(bytes, c == 'x' ? '"' : 'x', sizeof bytes);
+				bytes[at] = (char)c;
+				bytes[size / 2] = (char)(at % 2 == 0 ? c : '\\');
+				buf_reset(&out);
+				buf_reset(&expected);
+				cr_assert_eq(json_write_escaped(&out, bytes, size), 0);
+				escape_slowly(&expected, bytes, size);
+				cr_assert_eq(out.size, expected.size);
+				cr_assert_eq(memcmp(buf_str(&out), buf_str(&expected), out.size),
+					     0);
+			}
+			buf_release(&out);
+			buf_release(&expected);
+		}
+	}
+}
+
 Test(json, text_is_escaped_beyond_ascii)
 {
 	struct buf text = BUF_INIT(1000);
