@@ -573,6 +573,7 @@ static int agent_open(struct agent *agent, struct error *err)
 	    .on_durable = on_durable,
 	    .on_room = on_room,
 	    .on_begun_anew = on_begun_anew,
+	    .in_flight = in_flight,
 	};
 	agent->journal = journal_open(agent->loop, settings, &journal_events, err);
 	if (agent->journal == NULL)

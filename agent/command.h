@@ -66,8 +66,10 @@ struct command {
 	size_t stored_text_size;
 	bool has_text_file;     /* … is beside the database */
 	bool is_stored;         /* what it is, or was, is in the journal */
-	bool is_unwritten;      /* waits to be written */
-	bool is_rewritten;      /* … for the second time: nobody waits for it */
+	bool is_unwritten;      /* what it is by now is not on disk: it waits to be written … */
+	bool is_being_written;  /* … or is being written … */
+	bool is_overtaken;      /* … and has become something else meanwhile */
+	bool is_rewritten;      /* for the second time: nobody waits for it */
 	bool is_answered_again; /* was posted before: the journal knows that */
 	bool is_ended;          /* the relay has handed it out */
 	bool is_outgoing;       /* the outbox has it */

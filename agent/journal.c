@@ -1,10 +1,11 @@
 #include "agent/journal_inside.h"
 
 #include "agent/bench_switch.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <sqlite3.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,71 +15,82 @@ enum {
 	RETRY_MS = 1000,
 	TIDY_MS = 60000,
 	TIDY_MORE_MS = 20, /* there is more to drop than is dropped at once */
+	SAY_FULL_MS = 60000,
+	GOOD_PART = 4, /* of what is under way: one of so many */
+	SLOW_MS = 5,   /* a disk whose transactions take that long is never waited for */
 };
 
-static void roll_back(struct journal *journal)
+/* -- one transaction: made here, written on the other thread, ended here ----------------------- */
+
+/* On the other thread, which has the store and the batch meanwhile. */
+static void write_batch(struct journal_store *store, struct journal_batch *batch)
 {
-	struct error ignored; /* the transaction is gone either way */
-	if (journal->db != NULL && !sqlite3_get_autocommit(journal->db) &&
-	    journal_run(journal, ROLLBACK, &ignored) != 0)
-		log_debug("%s", ignored.message);
+	int64_t began_ms = clock_monotonic_ms();
+	batch->rc = journal_store_write(store, batch, &batch->err);
+	batch->took_ms = clock_monotonic_ms() - began_ms;
+	batch->is_damage = batch->rc != 0 && journal_is_damage(store->db);
+	if (batch->rc != 0)
+		journal_store_roll_back(store);
 }
 
-/* The look-ups of a turn are one transaction: locks are taken once for them. */
-static void begin_reading(struct journal *journal)
+static void tidy(struct journal *journal)
 {
-	struct error ignored; /* then each look-up is its own */
-	if (journal->db != NULL && sqlite3_get_autocommit(journal->db) &&
-	    journal_run(journal, BEGIN_READING, &ignored) == 0)
-		loop_defer(journal->loop, &journal->end_reading);
+	if (journal->is_tidying)
+		journal->is_more_to_drop = journal_drop_old(&journal->store);
+	else
+		journal_make_room(&journal->store);
 }
 
-static void end_reading(void *context)
+static void run(void *context)
 {
 	struct journal *journal = context;
-	struct error ignored; /* what it read is read */
-	loop_cancel(journal->loop, &journal->end_reading);
-	if (journal->db != NULL && !sqlite3_get_autocommit(journal->db) &&
-	    journal_run(journal, COMMIT, &ignored) != 0)
-		roll_back(journal);
+	if (journal->written != NULL)
+		write_batch(&journal->store, journal->written);
+	else
+		tidy(journal);
 }
 
-static int write_all(struct journal *journal, struct error *err)
+static void write_later(struct journal *journal, struct command *command)
 {
-	struct command *command;
-	end_reading(journal);
-	if (journal_run(journal, BEGIN, err) != 0)
-		return err->code;
-	journal_texts_begin(journal);
-	TAILQ_FOREACH(command, &journal->unwritten, journal_link)
-	{
-		if (journal_store_command(journal, command, err) != 0)
-			return err->code;
+	if (command->is_being_written)
+		command->is_overtaken = true;
+	if (command->is_unwritten)
+		return;
+	command->is_unwritten = true;
+	TAILQ_INSERT_TAIL(&journal->unwritten, command, journal_link);
+	journal->unwritten_count++;
+}
+
+/* What the entry says of its command is on disk. */
+static void settle(struct journal *journal, const struct journal_entry *entry)
+{
+	struct command *command = entry->command;
+	bool is_overtaken = command->is_overtaken;
+	command->is_unwritten = command->is_being_written = command->is_overtaken = false;
+	command->is_stored = true;
+	spool_release(&command->text);
+	if (entry->is_done) {
+		journal_remove_text(&journal->store, command);
+		journal_texts_release(journal, command);
 	}
-	if (journal_texts_write(journal, err) != 0 || journal_posted_write(journal, err) != 0 ||
-	    journal_run(journal, COMMIT, err) != 0)
-		return err->code;
-	journal_texts_written(journal);
-	journal_posted_written(journal);
-	return 0;
+	if (is_overtaken)
+		write_later(journal, command);
 }
 
-/* The writes are on disk: whoever waited for them goes on. */
-static void tell_durable(struct journal *journal)
+static void settle_all(struct journal *journal, struct journal_batch *batch)
 {
-	struct journal_list_head written;
-	TAILQ_INIT(&written);
-	TAILQ_CONCAT(&written, &journal->unwritten, journal_link);
-	for (struct command *command; (command = TAILQ_FIRST(&written)) != NULL;) {
-		TAILQ_REMOVE(&written, command, journal_link);
-		command->is_unwritten = false;
-		command->is_stored = !journal->is_off;
-		spool_release(&command->text);
-		if (command->state >= COMMAND_DONE) {
-			journal_remove_text(journal, command);
-			journal_texts_release(journal, command);
-		}
-		if (!command->is_rewritten)
+	for (size_t i = 0; i < batch->count; i++)
+		settle(journal, &batch->entries[i]);
+	journal_texts_forget_rows(journal, &batch->dead_texts);
+	journal_posted_written(journal);
+}
+
+/* Whoever waited for the writes goes on. */
+static void tell_durable(struct journal *journal, const struct journal_batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		struct command *command = batch->entries[i].command;
+		if (!command->is_unwritten && !command->is_rewritten)
 			journal->events.on_durable(journal->events.context, command);
 	}
 }
@@ -92,80 +104,220 @@ static void tell_room(struct journal *journal)
 	journal->had_room = has_room;
 }
 
+/* A full disk must not cost a busy loop. */
+static void try_later(struct journal *journal, const struct error *err)
+{
+	journal->had_room = false;
+	(void)backoff_fail(&journal->trouble, false, 0, err->message);
+	loop_timer_start(journal->retry, RETRY_MS);
+}
+
 /* The commands that are held are written to the new database too, as they are by now. */
 static int begin_anew(struct journal *journal, struct error *err)
 {
+	journal_end_reading(journal);
 	int rc = journal_begin_anew(journal, err);
 	if (rc == 0) {
-		journal->dropped_until = 0;
-		journal_count_spooled(journal);
+		journal->store.dropped_until = 0;
+		journal_count_spooled(&journal->store);
+		journal->is_begun_anew = true;
 		journal->events.on_begun_anew(journal->events.context);
 	}
 	return rc;
 }
 
-static int write_to_disk(struct journal *journal, struct error *err)
+/* -- when it is written ------------------------------------------------------------------------ */
+
+static bool has_changes(const struct journal *journal)
 {
-	if (journal->is_off)
-		return 0;
-	if (journal->is_damaged && begin_anew(journal, err) != 0)
-		return err->code;
-	if (write_all(journal, err) == 0)
-		return 0;
-	journal->is_damaged = journal_is_damage(journal);
-	roll_back(journal);
-	if (!journal->is_damaged)
-		return err->code;
-	log_error("%s", err->message);
-	if (begin_anew(journal, err) != 0)
-		return err->code;
-	return write_all(journal, err);
+	return !TAILQ_EMPTY(&journal->unwritten) || journal_posted_is_due(journal);
 }
 
-/* Not while a failed write waits for its retry: a full disk must not cost a busy loop. */
-static void flush_at_turn_end(struct journal *journal)
+static bool has_work(const struct journal *journal)
 {
-	if (!loop_timer_is_running(journal->retry))
+	return has_changes(journal) || journal->is_damaged || journal->is_tidy_due ||
+	       journal->is_room_due;
+}
+
+static size_t in_flight(const struct journal *journal)
+{
+	return journal->events.in_flight(journal->events.context);
+}
+
+/* Not while a failed write waits for its retry, nor while one is under way: its end comes back
+ * here. When a good part of all commands waits for the disk it may begin, so that it works while
+ * the others are made; a smaller part waits for company. */
+static void flush_soon(struct journal *journal)
+{
+	if (loop_timer_is_running(journal->retry) || loop_work_is_running(journal->writing))
+		return;
+	if (journal->unwritten_count < in_flight(journal) / GOOD_PART) {
 		loop_defer_gathering(journal->loop, &journal->flush);
+		return;
+	}
+	loop_cancel(journal->loop, &journal->flush);
+	loop_defer(journal->loop, &journal->flush);
+}
+
+static void on_batch_written(struct journal *journal, struct journal_batch *batch)
+{
+	backoff_succeed(&journal->trouble);
+	journal->is_begun_anew = false;
+	settle_all(journal, batch);
+	tell_durable(journal, batch);
+	journal_batch_free(batch);
+	journal->is_room_due = journal_has_added_much(&journal->store);
+}
+
+static void on_batch_failed(struct journal *journal, struct journal_batch *batch)
+{
+	struct error err = batch->err;
+	journal->is_damaged |= batch->is_damage;
+	journal_batch_take_back(journal, batch);
+	if (!journal->is_damaged || journal->is_begun_anew) {
+		try_later(journal, &err);
+		return;
+	}
+	log_error("%s", err.message);
+}
+
+/* A small journal is full again and again: that is said once a minute; here or when it is looked
+ * next. */
+static void say_full(struct journal *journal)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	if (now_ms < journal->say_full_from_ms)
+		return;
+	journal->say_full_from_ms = now_ms + SAY_FULL_MS;
+	journal->is_full_logged = true;
+	log_warn("the journal holds %llu bytes, JOURNAL_MAX_MB is %lld: no new command is taken "
+		 "until answers that wait are posted",
+		 (unsigned long long)journal->store.used_bytes,
+		 (long long)journal->settings->journal_max_mb);
+}
+
+static void say_room(struct journal *journal)
+{
+	log_info("the journal has room again: commands are taken");
+	journal->is_full_logged = false;
+}
+
+static void say_forgetting(struct journal *journal)
+{
+	log_warn("JOURNAL_MAX_MB (%lld) is too small for what ended within DEDUPE_HOURS "
+		 "(%lld): the oldest commands are forgotten before that",
+		 (long long)journal->settings->journal_max_mb,
+		 (long long)journal->settings->dedupe_hours);
+	journal->is_forgetting_said = true;
+}
+
+static void on_tidied(struct journal *journal)
+{
+	const struct journal_store *store = &journal->store;
+	if (journal->is_tidying)
+		loop_timer_start(journal->tidy, journal->is_more_to_drop ? TIDY_MORE_MS : TIDY_MS);
+	journal->is_full = store->is_full;
+	if (store->forgets_early && !journal->is_forgetting_said)
+		say_forgetting(journal);
+	if (store->is_full && !journal->is_full_logged)
+		say_full(journal);
+	else if (!store->is_full && journal->is_full_logged)
+		say_room(journal);
+	if (store->is_full)
+		journal->is_posted_due = true; /* then these answers may go */
+}
+
+static void on_written(void *context)
+{
+	struct journal *journal = context;
+	struct journal_batch *batch = journal->written;
+	journal->written = NULL;
+	if (batch != NULL)
+		journal->is_disk_slow = batch->took_ms >= SLOW_MS;
+	journal_end_reading(journal); /* what was read before may be what it was no longer */
+	if (batch == NULL)
+		on_tidied(journal);
+	else if (batch->rc == 0)
+		on_batch_written(journal, batch);
+	else
+		on_batch_failed(journal, batch);
+	tell_room(journal);
+	if (has_work(journal))
+		flush_soon(journal);
+}
+
+/* Does everything that is under way wait for this, and not for long? Then nobody is held up when it
+ * is done here, and two changes of threads are saved. */
+static bool is_alone(const struct journal *journal, const struct journal_batch *batch)
+{
+	return !journal->is_disk_slow && batch->count == 1 && batch->posted == NULL &&
+	       in_flight(journal) == 1 && batch->entries[0].text_file == NULL &&
+	       (!batch->entries[0].is_done || !journal_is_kept_as_file(batch->entries[0].json));
+}
+
+/* May another thread have the store? Only when the loop has something else to look things up in. */
+static bool may_leave(struct journal *journal, const struct journal_batch *batch)
+{
+	struct error ignored; /* of descriptors there may be too few just now */
+	if (batch == NULL)
+		return journal->reader.db != NULL;
+	if (batch->is_rewriting || is_alone(journal, batch))
+		return false;
+	return journal->reader.db != NULL || journal_open_reader(journal, &ignored) == 0;
+}
+
+/* What to do next: drop, or write. */
+static void choose(struct journal *journal)
+{
+	bool is_dropping = journal->is_tidy_due || journal->is_room_due;
+	journal->written = is_dropping ? NULL : journal_batch_new(journal);
+	journal->is_tidying = journal->is_tidy_due;
+	journal->is_tidy_due = journal->is_room_due = false;
+}
+
+static void write_something(struct journal *journal)
+{
+	choose(journal);
+	journal_end_reading(journal);
+	if (may_leave(journal, journal->written)) {
+		loop_work_start(journal->writing);
+		return;
+	}
+	run(journal);
+	on_written(journal);
+}
+
+/* Without a journal everything counts as written. */
+static void tell_all(struct journal *journal)
+{
+	for (struct command *command; (command = TAILQ_FIRST(&journal->unwritten)) != NULL;) {
+		TAILQ_REMOVE(&journal->unwritten, command, journal_link);
+		journal->unwritten_count--;
+		command->is_unwritten = false;
+		spool_release(&command->text);
+		journal->events.on_durable(journal->events.context, command);
+	}
 }
 
 static void flush(void *context)
 {
 	struct journal *journal = context;
 	struct error err;
-	bool is_needed = !TAILQ_EMPTY(&journal->unwritten) || journal_posted_is_due(journal) ||
-			 journal->is_damaged;
-	if (!is_needed)
+	if (loop_work_is_running(journal->writing))
 		return;
-	if (write_to_disk(journal, &err) != 0) {
-		roll_back(journal);
-		journal->had_room = false;
-		(void)backoff_fail(&journal->trouble, false, 0, err.message);
-		loop_timer_start(journal->retry, RETRY_MS);
-		return;
-	}
-	backoff_succeed(&journal->trouble);
-	tell_durable(journal);
-	if (!journal->is_off)
-		journal_bytes_added(journal);
-	tell_room(journal);
-	if (journal_posted_is_due(journal)) /* more of it */
-		flush_at_turn_end(journal);
-}
-
-static void write_later(struct journal *journal, struct command *command)
-{
-	if (command->is_unwritten)
-		return;
-	command->is_unwritten = true;
-	TAILQ_INSERT_TAIL(&journal->unwritten, command, journal_link);
+	if (journal->is_off)
+		tell_all(journal);
+	else if (journal->is_damaged && begin_anew(journal, &err) != 0)
+		try_later(journal, &err);
+	else if (has_work(journal))
+		write_something(journal);
 }
 
 void journal_write(struct journal *journal, struct command *command)
 {
 	command->is_rewritten = false;
 	write_later(journal, command);
-	flush_at_turn_end(journal);
+	flush_soon(journal);
 }
 
 void journal_keep_text(struct journal *journal, struct command *command, const char *text,
@@ -181,7 +333,7 @@ void journal_keep_text(struct journal *journal, struct command *command, const c
 		*kept = (struct spool){0};
 		return;
 	}
-	spool_init(&command->text, SPOOL_KEPT, journal->folder, SIZE_MAX / 2);
+	spool_init(&command->text, SPOOL_KEPT, journal->store.folder, SIZE_MAX / 2);
 	if (spool_append(&command->text, text, size, &err) != 0) {
 		log_error("command %s: its text cannot be stored: %s", command->id, err.message);
 		spool_reset(&command->text);
@@ -193,7 +345,7 @@ static bool keep_text_again(struct journal *journal, struct command *command)
 {
 	struct error err;
 	if (command->has_text_file) {
-		if (journal_open_text(journal, command, &err) == 0)
+		if (journal_open_text(&journal->store, command, &err) == 0)
 			return true;
 		log_error("command %s: %s", command->id, err.message);
 	}
@@ -222,8 +374,10 @@ void journal_write_again(struct journal *journal, struct command *command)
 
 void journal_posted(struct journal *journal, struct command *command)
 {
-	if (command->is_unwritten) { /* once more, after damage: it need not be by now */
+	assert(!command->is_being_written); /* what is rewritten is written at once */
+	if (command->is_unwritten) {        /* once more, after damage: it need not be by now */
 		TAILQ_REMOVE(&journal->unwritten, command, journal_link);
+		journal->unwritten_count--;
 		command->is_unwritten = false;
 	}
 	journal_texts_release(journal, command);
@@ -242,12 +396,8 @@ bool journal_has_room(const struct journal *journal)
 static void on_tidy(void *context)
 {
 	struct journal *journal = context;
-	end_reading(journal);
-	bool is_more = journal_drop_old(journal);
-	tell_room(journal);
-	if (journal_posted_is_due(journal))
-		flush_at_turn_end(journal);
-	loop_timer_start(journal->tidy, is_more ? TIDY_MORE_MS : TIDY_MS);
+	journal->is_tidy_due = true; /* also on a disk that is full: it may be what helps */
+	loop_defer(journal->loop, &journal->flush);
 }
 
 static void on_lazy(void *context)
@@ -256,7 +406,7 @@ static void on_lazy(void *context)
 	if (journal->posted == NULL)
 		return;
 	journal->is_posted_due = true;
-	flush_at_turn_end(journal);
+	flush_soon(journal);
 }
 
 static void on_retry(void *context)
@@ -268,10 +418,8 @@ static void on_retry(void *context)
 /* A read failed: was it for damage? Then a new database is due. */
 static void look_for_damage(struct journal *journal)
 {
-	if (!journal_is_damage(journal))
-		return;
-	journal->is_damaged = true;
-	flush_at_turn_end(journal);
+	if (journal->is_damaged)
+		flush_soon(journal);
 }
 
 int journal_load_answer(struct journal *journal, const struct command *command,
@@ -293,7 +441,6 @@ static int find(struct journal *journal, const char *id, struct posted_row *post
 		*posted = *recent;
 		return 0;
 	}
-	begin_reading(journal);
 	return journal_find_posted(journal, id, posted, err);
 }
 
@@ -324,7 +471,12 @@ enum journal_found journal_find(struct journal *journal, struct command *command
 
 const char *journal_answers_folder(const struct journal *journal)
 {
-	return journal->folder;
+	return journal->store.folder;
+}
+
+static void end_reading(void *context)
+{
+	journal_end_reading(context);
 }
 
 struct journal *journal_open(struct loop *loop, const struct settings *settings,
@@ -332,15 +484,15 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 {
 	struct journal *journal = mem_new(struct journal);
 	journal->loop = loop;
-	journal->settings = settings;
+	journal->settings = journal->store.settings = settings;
 	journal->events = *events;
 	journal->lock_fd = -1;
 	journal->trouble.what = "writing the journal";
 	TAILQ_INIT(&journal->unwritten);
 	TAILQ_INIT(&journal->dead_texts);
-	buf_init(&journal->shared_texts, SIZE_MAX / 2);
 	journal->flush = (struct loop_task){.run = flush, .context = journal};
 	journal->end_reading = (struct loop_task){.run = end_reading, .context = journal};
+	journal->writing = loop_work_new(loop, run, on_written, journal);
 	journal->lazy = loop_timer_new(loop, on_lazy, journal);
 	journal->retry = loop_timer_new(loop, on_retry, journal);
 	journal->tidy = loop_timer_new(loop, on_tidy, journal);
@@ -353,15 +505,44 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 		journal_close(journal);
 		return NULL;
 	}
-	journal_count_spooled(journal);
+	journal_count_spooled(&journal->store);
 	journal->had_room = true; /* nobody waits for room yet */
-	on_tidy(journal);
+	journal->is_tidying = true;
+	tidy(journal);
+	on_tidied(journal);
 	return journal;
 }
 
-static bool has_work_left(const struct journal *journal)
+/* What was under way at the end. Nobody is told any more. */
+static void end_writing(struct journal *journal)
 {
-	return !TAILQ_EMPTY(&journal->unwritten) || journal_posted_is_due(journal);
+	struct journal_batch *batch = journal->written;
+	loop_work_wait(journal->writing);
+	journal->written = NULL;
+	if (batch == NULL)
+		return;
+	if (batch->rc != 0) {
+		journal->is_damaged |= batch->is_damage;
+		journal_batch_take_back(journal, batch);
+		return;
+	}
+	settle_all(journal, batch);
+	journal_batch_free(batch);
+}
+
+/* 0: there was nothing to write, or it was written. */
+static int write_once(struct journal *journal, struct error *err)
+{
+	if (journal->is_damaged && begin_anew(journal, err) != 0)
+		return err->code;
+	struct journal_batch *batch = journal_batch_new(journal);
+	journal->written = batch;
+	write_batch(&journal->store, batch);
+	int rc = batch->rc;
+	if (rc != 0)
+		*err = batch->err;
+	end_writing(journal);
+	return rc;
 }
 
 /* Twice if need be: there is no later. */
@@ -370,13 +551,9 @@ static void write_last(struct journal *journal)
 	struct error err = {0};
 	int failures = 0;
 	journal->is_posted_due = true;
-	while (has_work_left(journal) && failures < 2) {
-		if (write_to_disk(journal, &err) == 0) {
-			TAILQ_INIT(&journal->unwritten); /* nobody is told any more */
-		} else {
-			roll_back(journal);
+	while (has_changes(journal) && failures < 2) {
+		if (write_once(journal, &err) != 0)
 			failures++;
-		}
 	}
 	if (failures == 2)
 		log_error("the last writes to the journal were lost: %s", err.message);
@@ -386,19 +563,22 @@ void journal_close(struct journal *journal)
 {
 	if (journal == NULL)
 		return;
-	if (journal->db != NULL)
+	end_writing(journal);
+	journal_end_reading(journal);
+	if (journal->store.db != NULL)
 		write_last(journal);
 	journal_posted_release(journal);
-	journal_texts_forget(journal);
+	journal_texts_release_all(journal);
 	loop_cancel(journal->loop, &journal->flush);
 	loop_cancel(journal->loop, &journal->end_reading);
+	loop_work_free(journal->writing);
 	loop_timer_free(journal->lazy);
 	loop_timer_free(journal->retry);
 	loop_timer_free(journal->tidy);
 	journal_close_database(journal);
 	if (journal->lock_fd >= 0)
 		close(journal->lock_fd);
-	free(journal->folder);
+	free(journal->store.folder);
 	free(journal->aside);
 	free(journal);
 }

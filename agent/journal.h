@@ -4,10 +4,11 @@
  *
  *     received -> executing -> done -> posted
  *
- * Writes are grouped: whatever a turn of the loop changed goes into one transaction at its
- * end, each command once, with the state that it has by then. A commit that fails (a full
- * disk) loses nothing that was stored before; its writes are kept and tried again every
- * second, and meanwhile journal_has_room is false: nothing new may be taken. */
+ * Writes are grouped: what a turn of the loop changed, or changed while a transaction was written,
+ * goes into the next one, each command once, with the state that it has by then. The loop does not
+ * wait for the disk. A commit that fails (a full disk) loses nothing that was stored before; its
+ * writes are kept and tried again every second, and meanwhile journal_has_room is false: nothing
+ * new may be taken. */
 #ifndef AGENT_JOURNAL_H
 #define AGENT_JOURNAL_H
 
@@ -32,6 +33,8 @@ struct journal_events {
 	/* The database was damaged: a new one was begun. journal_write_again is due for every
 	 * command that is held. */
 	void (*on_begun_anew)(void *context);
+	/* How many commands are held? */
+	size_t (*in_flight)(void *context);
 };
 
 /* Takes the lock, makes the folder and the database where they are missing. A database that
@@ -47,7 +50,9 @@ void journal_close(struct journal *journal);
  * (of journal_answers_folder, empty afterwards; NULL: it is not). */
 void journal_keep_text(struct journal *journal, struct command *command, const char *text,
 		       size_t size, struct spool *kept);
-/* The state of command changed: to be written at the end of the turn. */
+/* The state of command changed: to be written at the end of the turn, or when the transaction that
+ * is being written has ended. Until on_durable nobody frees the command, nor changes its id, its
+ * text or the JSON of its answer. */
 void journal_write(struct journal *journal, struct command *command);
 /* From on_begun_anew: what the damaged database held is to be written once more. */
 void journal_write_again(struct journal *journal, struct command *command);

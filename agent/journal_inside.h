@@ -1,12 +1,14 @@
 /* What the parts of the journal share. Nobody else includes it.
  *
  *     journal.c          decides when is written
- *     journal_store.c    writes and reads the rows
- *     journal_texts.c    those of texts, many in one
- *     journal_posted.c   those of what the source has, in batches
- *     journal_open.c     opens the folder and the database
- *     journal_walk.c     reads what waits
+ *     journal_batch.c    what one transaction writes
+ *     journal_texts.c    … of texts, many in a row
+ *     journal_posted.c   … of what the source has, in batches
+ *     journal_store.c    writes the rows
  *     journal_room.c     drops what is old
+ *     journal_read.c     looks for commands, reads answers
+ *     journal_walk.c     reads what waits
+ *     journal_open.c     opens the folder and the database
  *     journal_salvage.c  saves what it can of a damaged database
  *     journal_convert.c  takes over from an earlier version
  *
@@ -21,7 +23,13 @@
  *     posted     what the source has; the rows in commands go with that (journal_posted.c)
  *
  * Which answer is whose is not looked for often: answers says the seq, and commands which number
- * answers had reached by then, so that the walk at the start need not read them all. */
+ * answers had reached by then, so that the walk at the start need not read them all.
+ *
+ * The disk is waited for on another thread (loop_work): the loop makes a journal_batch of what
+ * changed, and until that is written struct journal_store and the batch are that thread's alone.
+ * Everything else is always the loop's. When no batch is under way the store is the loop's too, which
+ * opens it, closes it and begins it anew, and looks things up in it; while one is, it looks them up by
+ * a connection of its own. */
 #ifndef AGENT_JOURNAL_INSIDE_H
 #define AGENT_JOURNAL_INSIDE_H
 
@@ -42,9 +50,9 @@ enum {
 /* As they are stored. */
 enum stored_state { STORED_RECEIVED = 1, STORED_EXECUTING = 2 };
 
+/* Those that write. */
 enum statement {
 	BEGIN,
-	BEGIN_READING,
 	COMMIT,
 	ROLLBACK,
 	INSERT_COMMAND,
@@ -57,9 +65,25 @@ enum statement {
 	INSERT_POSTED,
 	DELETE_COMMANDS,
 	DELETE_EXECUTING,
-	SELECT_POSTED,
-	SELECT_ANSWER,
 	STATEMENTS,
+};
+
+/* Those that read. */
+enum query { BEGIN_READING, END_READING, SELECT_POSTED, SELECT_ANSWER, QUERIES };
+
+/* The database, and what is known of it. */
+struct journal_store {
+	const struct settings *settings;
+	char *folder; /* of spooled answers */
+	struct sqlite3 *db;
+	struct sqlite3_stmt *statements[STATEMENTS];
+	struct sqlite3_stmt *queries[QUERIES];
+	uint64_t spooled_bytes;
+	uint64_t added_bytes;  /* since it was last looked whether there is room */
+	uint64_t used_bytes;   /* … and what it held then */
+	int64_t dropped_until; /* answers up to this number are gone */
+	bool is_full;          /* JOURNAL_MAX_MB is reached by answers that still wait */
+	bool forgets_early;    /* JOURNAL_MAX_MB is too small for DEDUPE_HOURS */
 };
 
 /* What `posted` says of a command; seq is for that in `commands`. */
@@ -75,91 +99,144 @@ struct posted_row {
 	size_t answer_size;
 };
 
+/* What a batch writes of one command, which may become something else meanwhile. What is borrowed
+ * of it nobody changes before the batch is written. */
+struct journal_entry {
+	struct command *command; /* is not looked into by who writes */
+	int64_t seq;
+	const char *id; /* borrowed */
+	char *receipt;  /* NULL: none */
+	int attempt;
+	bool is_new; /* its first row; else it has one */
+	bool is_executing;
+	bool is_done;
+	bool forgets_file; /* its row names that of its text, which goes */
+
+	/* is_new: */
+	char *upload_url; /* NULL: none */
+	int64_t expires_at_ms;
+	int64_t received_at_ms;
+	int64_t answers_before;
+	int64_t text_checksum;
+	size_t text_size;        /* 0: it has none, or needs none any more */
+	struct spool *text_file; /* borrowed; NULL: it is in a row of texts */
+	int64_t text_row;
+	size_t text_at;
+
+	/* is_done: */
+	int64_t answer;
+	enum answer_status status;
+	int64_t ended_at_ms;
+	int http_status;
+	struct spool *json; /* borrowed */
+};
+
+/* A new row of texts. */
+struct text_insert {
+	int64_t number;
+	const char *bytes; /* borrowed; NULL: these of the batch's shared ones */
+	size_t at;
+	size_t size;
+};
+
+TAILQ_HEAD(journal_list, command);
+TAILQ_HEAD(text_row_list, text_row);
+
+/* What one transaction writes. */
+struct journal_batch {
+	struct journal_list commands; /* that it writes, by journal_link */
+	struct journal_entry *entries;
+	size_t count;
+	struct buf shared_texts;
+	struct text_insert *text_inserts;
+	size_t text_count;
+	size_t shared_at;                /* behind which of them shared texts go on; 0: none */
+	struct text_row_list dead_texts; /* rows to be deleted */
+	struct posted_batch *posted;     /* a slice of it is due; NULL: none */
+	bool is_rewriting;               /* what it borrows may be posted meanwhile */
+	int64_t next_seq;                /* no command has this or a higher number */
+
+	/* How it went. */
+	int64_t took_ms;
+	int rc;
+	struct error err;
+	bool is_damage;
+};
+
+/* The loop's own connection. Without it no other thread has the store. */
+struct journal_reader {
+	struct sqlite3 *db; /* NULL: it was not needed yet */
+	struct sqlite3_stmt *queries[QUERIES];
+};
+
 struct journal {
 	struct loop *loop;
 	const struct settings *settings;
 	struct journal_events events;
-	char *folder; /* of spooled answers */
-	char *aside;  /* where a damaged database is whose successor could not be begun yet */
+	char *aside; /* where a damaged database is whose successor could not be begun yet */
 	int lock_fd;
-	struct sqlite3 *db;
-	struct sqlite3_stmt *statements[STATEMENTS];
+	struct journal_store store;
+	struct journal_reader reader;
 	int64_t last_seq;
 	int64_t last_answer;
-	TAILQ_HEAD(journal_list_head, command) unwritten;
-	struct posted *posted;      /* for the next batch, which … */
+	int64_t last_text_row;
+	struct journal_list unwritten;
+	size_t unwritten_count;
+	struct posted *posted;      /* for the next batch of them, which … */
 	bool is_posted_due;         /* … begins with the next transaction */
 	struct posted_batch *batch; /* on its way */
 	struct text_row *text_rows;
-	TAILQ_HEAD(text_row_list, text_row) dead_texts; /* go with the next transaction */
-	struct buf shared_texts;                        /* of the transaction that is made */
-	int64_t shared_row;
-	int64_t last_text_row;
+	struct text_row_list dead_texts; /* go with the next transaction */
+	struct loop_work *writing;
+	struct journal_batch *written; /* what is being written; NULL: … */
+	bool is_tidying;               /* what is old is dropped, or only room is made */
+	bool is_more_to_drop;
 	struct loop_task flush;
 	struct loop_task end_reading;
 	struct loop_timer *lazy; /* for what nobody waits for */
 	struct loop_timer *retry;
 	struct loop_timer *tidy;
 	struct backoff trouble;
-	uint64_t spooled_bytes;
-	uint64_t added_bytes;  /* since it was last looked whether there is room */
-	int64_t dropped_until; /* answers up to this number are gone */
-	bool forgets_early;    /* JOURNAL_MAX_MB is too small for DEDUPE_HOURS; said once */
-	bool is_damaged;       /* what SQLite read is no database: to be set aside */
+	bool is_disk_slow; /* when it was written last */
+	bool is_tidy_due;
+	bool is_room_due;
+	bool is_damaged;    /* what SQLite read is no database: to be set aside */
+	bool is_begun_anew; /* … and nothing was written since */
 	bool had_room;
-	bool is_full;             /* JOURNAL_MAX_MB is reached by answers that still wait */
+	bool is_full;             /* as the store was when it was last looked */
 	bool is_full_logged;      /* … and that was said */
+	bool is_forgetting_said;  /* that it forgets early */
 	int64_t say_full_from_ms; /* monotonic; not before, as it was said lately. 0: at once */
 	bool is_off;              /* nothing is stored (bench_switch.h): there is no database */
 };
 
-/* The SQL of each statement. */
+/* The SQL of each. */
 extern const char *const journal_statement_texts[STATEMENTS];
+extern const char *const journal_query_texts[QUERIES];
 
 /* ERR_SYSTEM with SQLite's words. */
 int journal_fail(struct sqlite3 *db, struct error *err, const char *what);
+/* Was SQLite's last error that what it read is damaged? */
+bool journal_is_damage(struct sqlite3 *db);
 /* One number; 0 where there is none. */
 int64_t journal_query_number(struct sqlite3 *db, const char *sql);
-void journal_count_spooled(struct journal *journal);
-void journal_spool_remove(struct journal *journal, const char *name, int64_t size);
 
-/* The file of a command's text, once no row names it any more. */
-void journal_remove_text(struct journal *journal, struct command *command);
-/* The same file as the command's text, to be named by a row of a new database. */
-NODISCARD int journal_open_text(struct journal *journal, struct command *command,
-				struct error *err);
-/* How the names of those files end. */
-#define JOURNAL_TEXT_SUFFIX ".command"
+/* -- what is to be written: the loop's -- */
 
-/* Runs a statement that has no rows. */
-NODISCARD int journal_run(struct journal *journal, enum statement which, struct error *err);
-/* By what a posted command is found: it needs a third of the id's room in the index. */
-int64_t journal_id_key(const char *id);
-/* Of an id and what belongs to it. */
-int64_t journal_checksum(const char *id, const void *bytes, size_t size);
-/* Inside a transaction: what a command has become since it was stored last. */
-NODISCARD int journal_store_command(struct journal *journal, struct command *command,
-				    struct error *err);
-NODISCARD int journal_store_posted(struct journal *journal, const struct posted_row *posted,
-				   struct error *err);
-NODISCARD int journal_delete_commands(struct journal *journal, int64_t from, int64_t to,
-				      struct error *err);
-/* Of commands that are gone. */
-NODISCARD int journal_clear_executing(struct journal *journal, struct error *err);
-/* Fills all but id, seq and at_ms. ERR_NOT_FOUND, ERR_SYSTEM. */
-NODISCARD int journal_find_posted(struct journal *journal, const char *id,
-				  struct posted_row *posted, struct error *err);
-/* By the command's journal_answer. ERR_NOT_FOUND: dropped; ERR_INVALID: lost; ERR_SYSTEM. */
-NODISCARD int journal_read_answer(struct journal *journal, const struct command *command,
-				  enum journal_load how, struct spool *json, struct error *err);
+/* Takes all that is unwritten. Commands must live until it is freed. */
+struct journal_batch *journal_batch_new(struct journal *journal);
+/* It is not written: what it would have written waits again. */
+void journal_batch_take_back(struct journal *journal, struct journal_batch *batch);
+void journal_batch_free(struct journal_batch *batch);
 
 /* The command waits to be written as posted. */
 void journal_posted_add(struct journal *journal, const struct command *command);
 /* One that waits; NULL: it does not. */
 const struct posted_row *journal_posted_find(const struct journal *journal, const char *id);
 bool journal_posted_is_due(const struct journal *journal);
-/* Inside a transaction: a slice of what is due; journal_posted_written when it is committed. */
-NODISCARD int journal_posted_write(struct journal *journal, struct error *err);
+/* What is due of it, for the next transaction; NULL: nothing. journal_posted_written when that is
+ * committed. */
+struct posted_batch *journal_posted_begin(struct journal *journal);
 void journal_posted_written(struct journal *journal);
 void journal_posted_release(struct journal *journal);
 
@@ -169,35 +246,80 @@ void journal_texts_use(struct journal *journal, int64_t number);
 void journal_texts_drop_unused(struct journal *journal);
 /* The command needs its stored text no more; or it has none. */
 void journal_texts_release(struct journal *journal, struct command *command);
-/* The steps of a transaction: its beginning, each text (its row, and where it begins there), all
- * the rest, and after the commit. */
-void journal_texts_begin(struct journal *journal);
-NODISCARD int journal_texts_place(struct journal *journal, struct command *command, size_t *at,
+/* A place for the text of a command in a row that the batch adds, and where it begins there. */
+void journal_texts_place(struct journal *journal, struct journal_batch *batch,
+			 struct command *command, size_t *at);
+/* Rows that go, from one list to the end of another. */
+void journal_texts_move(struct text_row_list *to, struct text_row_list *from);
+/* Their rows are gone. */
+void journal_texts_forget_rows(struct journal *journal, struct text_row_list *rows);
+void journal_texts_release_all(struct journal *journal);
+
+/* -- the store: whoever has it -- */
+
+/* One transaction, all or nothing. */
+NODISCARD int journal_store_write(struct journal_store *store, struct journal_batch *batch,
 				  struct error *err);
-NODISCARD int journal_texts_write(struct journal *journal, struct error *err);
-void journal_texts_written(struct journal *journal);
-void journal_texts_forget(struct journal *journal);
+void journal_store_roll_back(struct journal_store *store);
+/* Runs a statement that has no rows. */
+NODISCARD int journal_run(struct journal_store *store, enum statement which, struct error *err);
+/* By what a posted command is found: it needs a third of the id's room in the index. */
+int64_t journal_id_key(const char *id);
+/* Of an id and what belongs to it. */
+int64_t journal_checksum(const char *id, const void *bytes, size_t size);
+/* Inside a transaction. */
+NODISCARD int journal_store_texts(struct journal_store *store, const struct journal_batch *batch,
+				  struct error *err);
+NODISCARD int journal_store_dead_texts(struct journal_store *store,
+				       const struct journal_batch *batch, struct error *err);
+/* A slice of what is due. */
+NODISCARD int journal_store_posted(struct journal_store *store, struct posted_batch *batch,
+				   int64_t next_seq, struct error *err);
+
+/* Does this go to a file beside the database? */
+bool journal_is_kept_as_file(const struct spool *content);
+void journal_spool_remove(struct journal_store *store, const char *name, int64_t size);
+/* Where that file is; the caller frees it. */
+char *journal_spool_path(const char *folder, const char *name);
+/* The file of a command's text, once no row names it any more. */
+void journal_remove_text(struct journal_store *store, struct command *command);
+/* The same file as the command's text, to be named by a row of a new database. */
+NODISCARD int journal_open_text(struct journal_store *store, struct command *command,
+				struct error *err);
+/* How the names of those files end. */
+#define JOURNAL_TEXT_SUFFIX ".command"
+
+void journal_count_spooled(struct journal_store *store);
+/* Drops some of what nobody needs any more, and answers beyond JOURNAL_MAX_MB. Is there more
+ * to drop? */
+bool journal_drop_old(struct journal_store *store);
+/* Has so much been added that it is worth while to look whether there is room? */
+bool journal_has_added_much(const struct journal_store *store);
+void journal_make_room(struct journal_store *store);
+
+/* -- reading: the loop's -- */
+
+/* Fills all but id, seq and at_ms. ERR_NOT_FOUND, ERR_SYSTEM. */
+NODISCARD int journal_find_posted(struct journal *journal, const char *id,
+				  struct posted_row *posted, struct error *err);
+/* By the command's journal_answer. ERR_NOT_FOUND: dropped; ERR_INVALID: lost; ERR_SYSTEM. */
+NODISCARD int journal_read_answer(struct journal *journal, const struct command *command,
+				  enum journal_load how, struct spool *json, struct error *err);
+/* The look-ups of a turn share a transaction; at its end, or before the store changes hands. */
+void journal_end_reading(struct journal *journal);
+
+/* -- opening and closing -- */
 
 /* Is it the one table of version 0? */
 bool journal_is_convertible(struct sqlite3 *db);
 /* Makes today's tables, by that SQL, with what it has. */
 NODISCARD int journal_convert(struct sqlite3 *db, const char *tables, struct error *err);
-
-/* Was SQLite's last error that what it read is damaged? */
-bool journal_is_damage(struct journal *journal);
-
 NODISCARD int journal_open_folder(struct journal *journal, struct error *err);
+NODISCARD int journal_open_reader(struct journal *journal, struct error *err);
 void journal_close_database(struct journal *journal);
 /* Sets a damaged database aside and begins a new one with what can be read of it. */
 NODISCARD int journal_begin_anew(struct journal *journal, struct error *err);
 /* Copies the commands that can still be read from the database at path; how many. */
 size_t journal_salvage(struct sqlite3 *to, const char *path);
-
-/* Drops some of what nobody needs any more, and answers beyond JOURNAL_MAX_MB. Is there more
- * to drop? */
-bool journal_drop_old(struct journal *journal);
-void journal_make_room(struct journal *journal);
-/* The same where added_bytes makes it worth while to look. */
-void journal_bytes_added(struct journal *journal);
 
 #endif

@@ -92,26 +92,25 @@ static int make_folder(const char *path, struct error *err)
 	return error_set_errno(err, errno, "STATE_DIR: cannot make %s", path);
 }
 
-static int make_tables(struct journal *journal, struct error *err)
+static int make_tables(sqlite3 *db, struct error *err)
 {
-	if (execute_text(journal->db, "BEGIN IMMEDIATE", err) != 0)
+	if (execute_text(db, "BEGIN IMMEDIATE", err) != 0)
 		return err->code;
-	if (sqlite3_exec(journal->db, SCHEMA, NULL, NULL, NULL) != SQLITE_OK)
-		return journal_fail(journal->db, err, "making the tables");
-	return execute_text(journal->db, "COMMIT", err);
+	if (sqlite3_exec(db, SCHEMA, NULL, NULL, NULL) != SQLITE_OK)
+		return journal_fail(db, err, "making the tables");
+	return execute_text(db, "COMMIT", err);
 }
 
-static int ready_tables(struct journal *journal, const char *path, struct error *err)
+static int ready_tables(sqlite3 *db, const char *path, struct error *err)
 {
-	int64_t version = journal_query_number(journal->db, "PRAGMA user_version");
+	int64_t version = journal_query_number(db, "PRAGMA user_version");
 	/* What cannot be read is found by is_sound. */
-	if (version == JOURNAL_VERSION || journal_is_damage(journal))
+	if (version == JOURNAL_VERSION || journal_is_damage(db))
 		return 0;
-	if (version == 0 && journal_is_convertible(journal->db))
-		return journal_convert(journal->db, SCHEMA, err);
-	if (version == 0 &&
-	    journal_query_number(journal->db, "SELECT count(*) FROM sqlite_schema") == 0)
-		return make_tables(journal, err);
+	if (version == 0 && journal_is_convertible(db))
+		return journal_convert(db, SCHEMA, err);
+	if (version == 0 && journal_query_number(db, "SELECT count(*) FROM sqlite_schema") == 0)
+		return make_tables(db, err);
 	return error_set(err, ERR_INVALID,
 			 "%s was written by another version of the agent (journal version %lld, "
 			 "this agent's is %d): let that version post what waits in it, then move "
@@ -129,71 +128,120 @@ static void raise_to(int64_t *last, int64_t number)
  * twice, but for those of commands, which nobody refers to without their answers' numbers. */
 static void find_last_rows(struct journal *journal)
 {
-	raise_to(&journal->last_seq,
-		 journal_query_number(journal->db, "SELECT max(seq) FROM commands"));
+	sqlite3 *db = journal->store.db;
+	raise_to(&journal->last_seq, journal_query_number(db, "SELECT max(seq) FROM commands"));
 	raise_to(&journal->last_answer,
-		 journal_query_number(journal->db, "SELECT max(number) FROM answers"));
+		 journal_query_number(db, "SELECT max(number) FROM answers"));
 	raise_to(&journal->last_answer,
-		 journal_query_number(journal->db, "SELECT max(answers_before) FROM commands"));
+		 journal_query_number(db, "SELECT max(answers_before) FROM commands"));
 	raise_to(&journal->last_answer,
-		 journal_query_number(journal->db,
-				      "SELECT max(answer) FROM (SELECT answer FROM posted"
-				      " ORDER BY number DESC LIMIT 10000)"));
+		 journal_query_number(db, "SELECT max(answer) FROM (SELECT answer FROM posted"
+					  " ORDER BY number DESC LIMIT 10000)"));
 	raise_to(&journal->last_text_row,
-		 journal_query_number(journal->db, "SELECT max(number) FROM texts"));
+		 journal_query_number(db, "SELECT max(number) FROM texts"));
 	raise_to(&journal->last_text_row,
-		 journal_query_number(journal->db, "SELECT max(text_row) FROM commands"));
+		 journal_query_number(db, "SELECT max(text_row) FROM commands"));
+}
+
+static int prepare(sqlite3 *db, const char *const texts[], int count, sqlite3_stmt **statements,
+		   const char *path, struct error *err)
+{
+	for (int i = 0; i < count; i++) {
+		if (sqlite3_prepare_v3(db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &statements[i],
+				       NULL) != SQLITE_OK)
+			return journal_fail(db, err, path);
+	}
+	return 0;
 }
 
 /* Tables of this version that its statements do not fit to are damaged too. */
 static int prepare_statements(struct journal *journal, const char *path, struct error *err)
 {
-	int rc = 0;
-	for (int i = 0; i < STATEMENTS && rc == 0; i++) {
-		if (sqlite3_prepare_v3(journal->db, journal_statement_texts[i], -1,
-				       SQLITE_PREPARE_PERSISTENT, &journal->statements[i],
-				       NULL) != SQLITE_OK)
-			rc = journal_fail(journal->db, err, path);
-	}
+	struct journal_store *store = &journal->store;
+	int rc =
+	    prepare(store->db, journal_statement_texts, STATEMENTS, store->statements, path, err);
+	if (rc == 0)
+		rc = prepare(store->db, journal_query_texts, QUERIES, store->queries, path, err);
 	/* The numbers of commands that are gone may come again. */
 	if (rc == 0)
 		rc = execute_text(
-		    journal->db,
-		    "DELETE FROM executing WHERE seq NOT IN (SELECT seq FROM commands)", err);
-	journal->is_damaged = rc != 0 && sqlite3_errcode(journal->db) == SQLITE_ERROR;
+		    store->db, "DELETE FROM executing WHERE seq NOT IN (SELECT seq FROM commands)",
+		    err);
+	journal->is_damaged = rc != 0 && sqlite3_errcode(store->db) == SQLITE_ERROR;
 	return rc;
 }
 
 static int open_database(struct journal *journal, const char *path, struct error *err)
 {
 	bool is_full_sync = journal->settings->journal_sync == JOURNAL_SYNC_FULL;
-	if (sqlite3_open_v2(path, &journal->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
-	    SQLITE_OK)
-		return journal_fail(journal->db, err, path);
-	sqlite3_busy_timeout(journal->db, JOURNAL_BUSY_MS);
+	/* One thread at a time has it: SQLite need not look after that. */
+	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+	int rc = sqlite3_open_v2(path, &journal->store.db, flags, NULL);
+	sqlite3 *db = journal->store.db;
+	if (rc != SQLITE_OK)
+		return journal_fail(db, err, path);
+	sqlite3_busy_timeout(db, JOURNAL_BUSY_MS);
 	/* Four times the default: a transaction of ten commands then costs half the processor
 	 * time, as measured, because fewer pages are written for the same bytes. */
-	if (execute_text(journal->db, "PRAGMA page_size = 16384", err) != 0 ||
-	    execute_text(journal->db, "PRAGMA temp_store = MEMORY", err) != 0 ||
+	if (execute_text(db, "PRAGMA page_size = 16384", err) != 0 ||
+	    execute_text(db, "PRAGMA temp_store = MEMORY", err) != 0 ||
 	    /* Debian's default writes zeros over every page that becomes free. */
-	    execute_text(journal->db, "PRAGMA secure_delete = FAST", err) != 0 ||
-	    execute_text(journal->db, "PRAGMA journal_mode = WAL", err) != 0 ||
-	    execute_text(journal->db,
+	    execute_text(db, "PRAGMA secure_delete = FAST", err) != 0 ||
+	    execute_text(db, "PRAGMA journal_mode = WAL", err) != 0 ||
+	    execute_text(db,
 			 is_full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
 			 err) != 0 ||
-	    ready_tables(journal, path, err) != 0)
+	    ready_tables(db, path, err) != 0)
 		return err->code;
 	return prepare_statements(journal, path, err);
 }
 
+static void finalize(sqlite3_stmt **statements, int count)
+{
+	for (int i = 0; i < count; i++) {
+		sqlite3_finalize(statements[i]);
+		statements[i] = NULL;
+	}
+}
+
+static void close_connection(sqlite3 **db, sqlite3_stmt **queries, int count)
+{
+	finalize(queries, count);
+	sqlite3_close(*db);
+	*db = NULL;
+}
+
+/* Its cache is small: what it looks for lies anywhere, and comes from the kernel's as quickly. */
+int journal_open_reader(struct journal *journal, struct error *err)
+{
+	struct journal_reader *reader = &journal->reader;
+	char *path = database_path(journal);
+	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
+	int rc = 0;
+	if (sqlite3_open_v2(path, &reader->db, flags, NULL) != SQLITE_OK)
+		rc = journal_fail(reader->db, err, path);
+	sqlite3_busy_timeout(reader->db, JOURNAL_BUSY_MS);
+	if (rc == 0)
+		rc = execute_text(reader->db, "PRAGMA cache_size = -256", err);
+	if (rc == 0)
+		rc = execute_text(reader->db, "PRAGMA query_only = ON", err);
+	if (rc == 0)
+		rc = prepare(reader->db, journal_query_texts, QUERIES, reader->queries, path, err);
+	if (rc != 0) {
+		journal->is_damaged |= journal_is_damage(reader->db);
+		close_connection(&reader->db, reader->queries, QUERIES);
+	}
+	free(path);
+	return rc;
+}
+
+/* The reader first: whoever closes the database last ends its WAL. */
 void journal_close_database(struct journal *journal)
 {
-	for (int i = 0; i < STATEMENTS; i++) {
-		sqlite3_finalize(journal->statements[i]);
-		journal->statements[i] = NULL;
-	}
-	sqlite3_close(journal->db);
-	journal->db = NULL;
+	struct journal_store *store = &journal->store;
+	close_connection(&journal->reader.db, journal->reader.queries, QUERIES);
+	finalize(store->statements, STATEMENTS);
+	close_connection(&store->db, store->queries, QUERIES);
 }
 
 /* "ok", or what is wrong first. */
@@ -202,7 +250,7 @@ static bool is_sound(struct journal *journal, struct error *err)
 	sqlite3_stmt *statement = NULL;
 	const char *verdict = "it cannot be read";
 	bool is_ok = false;
-	if (sqlite3_prepare_v2(journal->db, "PRAGMA quick_check(1)", -1, &statement, NULL) ==
+	if (sqlite3_prepare_v2(journal->store.db, "PRAGMA quick_check(1)", -1, &statement, NULL) ==
 		SQLITE_OK &&
 	    sqlite3_step(statement) == SQLITE_ROW) {
 		verdict = (const char *)sqlite3_column_text(statement, 0);
@@ -214,9 +262,9 @@ static bool is_sound(struct journal *journal, struct error *err)
 	return is_ok;
 }
 
-bool journal_is_damage(struct journal *journal)
+bool journal_is_damage(sqlite3 *db)
 {
-	int code = journal->db != NULL ? sqlite3_errcode(journal->db) & 0xff : SQLITE_OK;
+	int code = db != NULL ? sqlite3_errcode(db) & 0xff : SQLITE_OK;
 	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
 }
 
@@ -255,8 +303,8 @@ static int put_away(struct journal *journal, const char *path, struct error *err
 {
 	if (journal->aside != NULL)
 		return 0;
-	if (journal->db != NULL) /* what closes it must not mend or mix it */
-		sqlite3_db_config(journal->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	if (journal->store.db != NULL) /* what closes it must not mend or mix it */
+		sqlite3_db_config(journal->store.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	journal_close_database(journal);
 	char *suffix = mem_printf(".damaged-%lld", (long long)clock_now_ms());
 	int rc = set_aside(path, suffix, err);
@@ -275,7 +323,7 @@ int journal_begin_anew(struct journal *journal, struct error *err)
 	if (rc == 0)
 		rc = open_database(journal, path, err);
 	if (rc == 0) {
-		size_t count = journal_salvage(journal->db, journal->aside);
+		size_t count = journal_salvage(journal->store.db, journal->aside);
 		find_last_rows(journal);
 		log_error("the journal %s is damaged; it was set aside as %s and a new one begun, "
 			  "with the %zu commands that could be read. What is not among them comes "
@@ -297,8 +345,8 @@ static int open_sound_database(struct journal *journal, struct error *err)
 	int rc = make_private_file(path, err);
 	if (rc == 0)
 		rc = open_database(journal, path, err);
-	bool is_damaged =
-	    rc != 0 ? journal->is_damaged || journal_is_damage(journal) : !is_sound(journal, err);
+	bool is_damaged = rc != 0 ? journal->is_damaged || journal_is_damage(journal->store.db)
+				  : !is_sound(journal, err);
 	free(path);
 	if (!is_damaged) {
 		find_last_rows(journal);
@@ -312,8 +360,8 @@ static bool is_named(struct journal *journal, const char *name)
 {
 	sqlite3_stmt *statement = NULL;
 	bool is_known = true; /* when in doubt */
-	if (sqlite3_prepare_v2(journal->db, "SELECT 1 FROM commands WHERE command_file = ?1", -1,
-			       &statement, NULL) == SQLITE_OK) {
+	if (sqlite3_prepare_v2(journal->store.db, "SELECT 1 FROM commands WHERE command_file = ?1",
+			       -1, &statement, NULL) == SQLITE_OK) {
 		sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
 		is_known = sqlite3_step(statement) != SQLITE_DONE;
 	}
@@ -324,7 +372,7 @@ static bool is_named(struct journal *journal, const char *name)
 /* Files of commands that ended just before the agent died. */
 static void remove_left_texts(struct journal *journal)
 {
-	DIR *dir = opendir(journal->folder);
+	DIR *dir = opendir(journal->store.folder);
 	if (dir == NULL)
 		return;
 	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
@@ -353,11 +401,11 @@ static int check_space(const struct journal *journal, struct error *err)
 int journal_open_folder(struct journal *journal, struct error *err)
 {
 	const char *dir = journal->settings->state_dir;
-	journal->folder = mem_printf("%s/answers", dir);
+	journal->store.folder = mem_printf("%s/answers", dir);
 	if (make_folder(dir, err) != 0 || take_lock(journal, dir, err) != 0 ||
-	    make_folder(journal->folder, err) != 0)
+	    make_folder(journal->store.folder, err) != 0)
 		return err->code;
-	spool_clean(journal->folder); /* first: it may be what fills the disk */
+	spool_clean(journal->store.folder); /* first: it may be what fills the disk */
 	if (check_space(journal, err) != 0)
 		return err->code;
 	if (open_sound_database(journal, err) != 0)

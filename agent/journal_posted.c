@@ -9,12 +9,13 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
 	BATCH_MAX = 4096, /* how many it takes to begin before their time */
-	SLICE = 512,      /* as long as a transaction may hold up the loop */
+	SLICE = 512,      /* as long as a transaction may take the others' time */
 };
 
 /* Waits to be written: the source has this answer. */
@@ -32,7 +33,7 @@ struct progress {
 
 struct posted_batch {
 	struct posted *by_id;
-	struct posted **order[STEPS]; /* in which each step takes them */
+	struct posted **order[STEPS]; /* in which each step takes them; made when it is written */
 	size_t count;
 	struct progress stored;  /* is committed */
 	struct progress written; /* … so far in this transaction */
@@ -99,30 +100,52 @@ static struct posted **sorted(struct posted *posted, size_t count,
 	return all;
 }
 
-static void begin_batch(struct journal *journal)
+struct posted_batch *journal_posted_begin(struct journal *journal)
 {
+	if (journal->batch != NULL || !journal_posted_is_due(journal))
+		return journal->batch;
 	struct posted_batch *batch = mem_new(struct posted_batch);
 	batch->by_id = journal->posted;
 	batch->count = HASH_COUNT(batch->by_id);
-	batch->order[ROWS] = sorted(batch->by_id, batch->count, by_key);
-	batch->order[COMMANDS] = sorted(batch->by_id, batch->count, by_seq);
 	journal->posted = NULL;
 	journal->batch = batch;
 	journal->is_posted_due = false;
+	return batch;
 }
 
-static int write_rows(struct journal *journal, struct posted **posted, size_t count,
+static int insert_row(struct journal_store *store, const struct posted_row *row, struct error *err)
+{
+	sqlite3_stmt *statement = store->statements[INSERT_POSTED];
+	sqlite3_bind_int64(statement, 1, row->id_key);
+	sqlite3_bind_text(statement, 2, row->id, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(statement, 3, row->at_ms);
+	sqlite3_bind_int(statement, 4, (int)row->status);
+	sqlite3_bind_int64(statement, 5, row->ended_at_ms);
+	sqlite3_bind_int(statement, 6, row->http_status);
+	sqlite3_bind_int64(statement, 7, (int64_t)row->answer_size);
+	sqlite3_bind_int64(statement, 8, row->answer);
+	return journal_run(store, INSERT_POSTED, err);
+}
+
+static int write_rows(struct journal_store *store, struct posted **posted, size_t count,
 		      struct error *err)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (journal_store_posted(journal, &posted[i]->row, err) != 0)
+		if (insert_row(store, &posted[i]->row, err) != 0)
 			return err->code;
 	}
 	return 0;
 }
 
+static int delete_run(struct journal_store *store, int64_t from, int64_t to, struct error *err)
+{
+	sqlite3_bind_int64(store->statements[DELETE_COMMANDS], 1, from);
+	sqlite3_bind_int64(store->statements[DELETE_COMMANDS], 2, to);
+	return journal_run(store, DELETE_COMMANDS, err);
+}
+
 /* In runs: one statement for many. */
-static int delete_commands(struct journal *journal, struct posted **posted, size_t count,
+static int delete_commands(struct journal_store *store, struct posted **posted, size_t count,
 			   struct error *err)
 {
 	int64_t first = 0;
@@ -130,26 +153,39 @@ static int delete_commands(struct journal *journal, struct posted **posted, size
 	for (size_t i = 0; i < count; i++) {
 		int64_t seq = posted[i]->row.seq;
 		if (seq != last + 1) {
-			if (journal_delete_commands(journal, first, last, err) != 0)
+			if (delete_run(store, first, last, err) != 0)
 				return err->code;
 			first = seq;
 		}
 		last = seq;
 	}
-	return journal_delete_commands(journal, first, last, err);
+	return delete_run(store, first, last, err);
 }
 
-static int write_slice(struct journal *journal, struct posted_batch *batch, size_t most,
-		       struct error *err)
+/* Of commands that are gone. */
+static int clear_executing(struct journal_store *store, int64_t next_seq, struct error *err)
+{
+	sqlite3_bind_int64(store->statements[DELETE_EXECUTING], 1, next_seq);
+	return journal_run(store, DELETE_EXECUTING, err);
+}
+
+int journal_store_posted(struct journal_store *store, struct posted_batch *batch, int64_t next_seq,
+			 struct error *err)
 {
 	struct progress *progress = &batch->written;
+	size_t most = SLICE;
+	kill_point("before-row-marked");
+	if (batch->order[ROWS] == NULL) {
+		batch->order[ROWS] = sorted(batch->by_id, batch->count, by_key);
+		batch->order[COMMANDS] = sorted(batch->by_id, batch->count, by_seq);
+	}
 	*progress = batch->stored;
 	while (most > 0 && progress->step < STEPS) {
 		size_t left = batch->count - progress->done;
 		size_t count = left < most ? left : most;
 		struct posted **slice = batch->order[progress->step] + progress->done;
-		int rc = progress->step == ROWS ? write_rows(journal, slice, count, err)
-						: delete_commands(journal, slice, count, err);
+		int rc = progress->step == ROWS ? write_rows(store, slice, count, err)
+						: delete_commands(store, slice, count, err);
 		if (rc != 0)
 			return rc;
 		most -= count;
@@ -157,17 +193,7 @@ static int write_slice(struct journal *journal, struct posted_batch *batch, size
 		if (progress->done == batch->count)
 			*progress = (struct progress){.step = progress->step + 1};
 	}
-	return progress->step == STEPS ? journal_clear_executing(journal, err) : 0;
-}
-
-int journal_posted_write(struct journal *journal, struct error *err)
-{
-	if (!journal_posted_is_due(journal))
-		return 0;
-	kill_point("before-row-marked");
-	if (journal->batch == NULL)
-		begin_batch(journal);
-	return write_slice(journal, journal->batch, SLICE, err);
+	return progress->step == STEPS ? clear_executing(store, next_seq, err) : 0;
 }
 
 static void free_all(struct posted *posted)

@@ -1,34 +1,32 @@
 #include "agent/journal_inside.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 
 #include <sqlite3.h>
 #include <stdlib.h>
 
 /* How closely JOURNAL_MAX_MB is kept: to one part of so many. Looking costs some 10 us; what
- * is dropped at once (2 MB of the default) must not hold up the loop. */
+ * is dropped at once (2 MB of the default) must not hold up what is to be written. */
 enum {
 	ROOM_PARTS = 512,
 	POSTED_BYTES = 100, /* what a posted command takes with its place in the index … */
 	ANSWER_BYTES = 100, /* … and that of an answer beside the answer itself */
-	OLD_AT_ONCE = 2000, /* rows that are dropped before the loop has its next turn */
-	SAY_FULL_MS = 60000,
+	OLD_AT_ONCE = 2000, /* rows that are dropped before others are written again */
 };
 
-static uint64_t used_bytes(struct journal *journal)
+static uint64_t used_bytes(struct journal_store *store)
 {
-	int64_t pages = journal_query_number(journal->db, "PRAGMA page_count") -
-			journal_query_number(journal->db, "PRAGMA freelist_count");
-	return (uint64_t)(pages * journal_query_number(journal->db, "PRAGMA page_size")) +
-	       journal->spooled_bytes;
+	int64_t pages = journal_query_number(store->db, "PRAGMA page_count") -
+			journal_query_number(store->db, "PRAGMA freelist_count");
+	return (uint64_t)(pages * journal_query_number(store->db, "PRAGMA page_size")) +
+	       store->spooled_bytes;
 }
 
-void journal_count_spooled(struct journal *journal)
+void journal_count_spooled(struct journal_store *store)
 {
-	journal->spooled_bytes = (uint64_t)journal_query_number(
-	    journal->db,
+	store->spooled_bytes = (uint64_t)journal_query_number(
+	    store->db,
 	    "SELECT (SELECT total(answer_size) FROM answers WHERE answer_file IS NOT NULL) +"
 	    " (SELECT total(text_size) FROM commands WHERE command_file IS NOT NULL)");
 }
@@ -44,10 +42,11 @@ void journal_count_spooled(struct journal *journal)
 	" FROM answers WHERE number IN" \
 	" (SELECT answer FROM posted WHERE number > ?1 AND number <= ?2)" NOT_WAITED_FOR
 
-static sqlite3_stmt *prepare(struct journal *journal, const char *sql, int64_t after, int64_t until)
+static sqlite3_stmt *prepare(struct journal_store *store, const char *sql, int64_t after,
+			     int64_t until)
 {
 	sqlite3_stmt *statement = NULL;
-	if (sqlite3_prepare_v2(journal->db, sql, -1, &statement, NULL) == SQLITE_OK) {
+	if (sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) == SQLITE_OK) {
 		sqlite3_bind_int64(statement, 1, after);
 		sqlite3_bind_int64(statement, 2, until);
 	}
@@ -56,9 +55,10 @@ static sqlite3_stmt *prepare(struct journal *journal, const char *sql, int64_t a
 
 /* Up to which row they hold so many bytes together, by a statement that gives number and bytes
  * of each; -1: there are none. */
-static int64_t number_until(struct journal *journal, const char *sql, int64_t after, uint64_t bytes)
+static int64_t number_until(struct journal_store *store, const char *sql, int64_t after,
+			    uint64_t bytes)
 {
-	sqlite3_stmt *statement = prepare(journal, sql, after, INT64_MAX);
+	sqlite3_stmt *statement = prepare(store, sql, after, INT64_MAX);
 	int64_t until = -1;
 	uint64_t sum = 0;
 	while (sum < bytes && sqlite3_step(statement) == SQLITE_ROW) {
@@ -69,151 +69,119 @@ static int64_t number_until(struct journal *journal, const char *sql, int64_t af
 	return until;
 }
 
-static bool execute(struct journal *journal, const char *sql, int64_t after, int64_t until)
+static bool execute(struct journal_store *store, const char *sql, int64_t after, int64_t until)
 {
-	sqlite3_stmt *statement = prepare(journal, sql, after, until);
+	sqlite3_stmt *statement = prepare(store, sql, after, until);
 	bool is_done = sqlite3_step(statement) == SQLITE_DONE;
 	sqlite3_finalize(statement);
 	return is_done;
 }
 
-static void remove_spooled(struct journal *journal, const char *sql, int64_t after, int64_t until)
+static void remove_spooled(struct journal_store *store, const char *sql, int64_t after,
+			   int64_t until)
 {
-	sqlite3_stmt *statement = prepare(journal, sql, after, until);
+	sqlite3_stmt *statement = prepare(store, sql, after, until);
 	while (sqlite3_step(statement) == SQLITE_ROW) {
 		const char *name = (const char *)sqlite3_column_text(statement, 0);
 		if (name != NULL)
-			journal_spool_remove(journal, name, sqlite3_column_int64(statement, 1));
+			journal_spool_remove(store, name, sqlite3_column_int64(statement, 1));
 	}
 	sqlite3_finalize(statement);
 }
 
 /* False when there are none, or they cannot be dropped now. */
-static bool drop_answers_between(struct journal *journal, int64_t after, int64_t until)
+static bool drop_answers_between(struct journal_store *store, int64_t after, int64_t until)
 {
-	remove_spooled(journal, "SELECT answer_file, answer_size" POSTED_ANSWERS, after, until);
-	return execute(journal, "DELETE" POSTED_ANSWERS, after, until) &&
-	       sqlite3_changes(journal->db) > 0;
+	remove_spooled(store, "SELECT answer_file, answer_size" POSTED_ANSWERS, after, until);
+	return execute(store, "DELETE" POSTED_ANSWERS, after, until) &&
+	       sqlite3_changes(store->db) > 0;
 }
 
 /* Drops the oldest answers of posted commands; false: no such answer is left. */
-static bool drop_answers(struct journal *journal, uint64_t bytes)
+static bool drop_answers(struct journal_store *store, uint64_t bytes)
 {
 	char *sql = mem_printf("SELECT number, answer_size + %d" POSTED_ANSWERS " ORDER BY number",
 			       ANSWER_BYTES);
-	int64_t until = number_until(journal, sql, journal->dropped_until, bytes);
-	bool any = until >= 0 && drop_answers_between(journal, journal->dropped_until, until);
+	int64_t until = number_until(store, sql, store->dropped_until, bytes);
+	bool any = until >= 0 && drop_answers_between(store, store->dropped_until, until);
 	/* Some were not posted yet when it passed them: then all are looked through once more. */
-	bool is_first_try = journal->dropped_until > 0;
-	journal->dropped_until = any ? until : 0;
+	bool is_first_try = store->dropped_until > 0;
+	store->dropped_until = any ? until : 0;
 	free(sql);
-	return any || (is_first_try && drop_answers(journal, bytes));
+	return any || (is_first_try && drop_answers(store, bytes));
 }
 
 /* Do the rows of posted commands alone take half of what the journal may hold? */
-static bool has_many_rows(struct journal *journal)
+static bool has_many_rows(struct journal_store *store)
 {
-	int64_t enough = journal->settings->journal_max_mb * 1000 * 1000 / 2 / POSTED_BYTES;
+	int64_t enough = store->settings->journal_max_mb * 1000 * 1000 / 2 / POSTED_BYTES;
 	char *sql =
 	    mem_printf("SELECT count(*) FROM (SELECT 1 FROM posted LIMIT %lld)", (long long)enough);
-	bool is_enough = journal_query_number(journal->db, sql) >= enough;
+	bool is_enough = journal_query_number(store->db, sql) >= enough;
 	free(sql);
 	return is_enough;
 }
 
 /* Rows and what is left of their answers; false: there are none. */
-static bool drop_posted(struct journal *journal, int64_t until)
+static bool drop_posted(struct journal_store *store, int64_t until)
 {
-	remove_spooled(journal, "SELECT answer_file, answer_size" ANSWERS_OF_POSTED, 0, until);
-	(void)execute(journal, "DELETE" ANSWERS_OF_POSTED, 0, until);
-	return execute(journal, "DELETE FROM posted WHERE number > ?1 AND number <= ?2", 0,
-		       until) &&
-	       sqlite3_changes(journal->db) > 0;
+	remove_spooled(store, "SELECT answer_file, answer_size" ANSWERS_OF_POSTED, 0, until);
+	(void)execute(store, "DELETE" ANSWERS_OF_POSTED, 0, until);
+	return execute(store, "DELETE FROM posted WHERE number > ?1 AND number <= ?2", 0, until) &&
+	       sqlite3_changes(store->db) > 0;
 }
 
 /* The rows that keep a command from being executed twice go last: a duplicate that comes so
  * late is a second delivery, and is not run again unasked either. */
-static bool drop_rows(struct journal *journal, uint64_t bytes)
+static bool drop_rows(struct journal_store *store, uint64_t bytes)
 {
 	char *sql = mem_printf("SELECT number, %d FROM posted WHERE number > ?1 AND number <= ?2"
 			       " ORDER BY number",
 			       POSTED_BYTES);
-	int64_t until = has_many_rows(journal) ? number_until(journal, sql, 0, bytes) : -1;
+	int64_t until = has_many_rows(store) ? number_until(store, sql, 0, bytes) : -1;
 	free(sql);
 	if (until < 0)
 		return false;
-	if (!journal->forgets_early)
-		log_warn("JOURNAL_MAX_MB (%lld) is too small for what ended within DEDUPE_HOURS "
-			 "(%lld): the oldest commands are forgotten before that",
-			 (long long)journal->settings->journal_max_mb,
-			 (long long)journal->settings->dedupe_hours);
-	journal->forgets_early = true;
-	return drop_posted(journal, until);
+	store->forgets_early = true;
+	return drop_posted(store, until);
 }
 
-/* A small journal is full again and again: that is said once a minute; here or when it is looked
- * next. */
-static void say_full(struct journal *journal, uint64_t used)
+void journal_make_room(struct journal_store *store)
 {
-	int64_t now_ms = clock_monotonic_ms();
-	if (now_ms < journal->say_full_from_ms)
-		return;
-	journal->say_full_from_ms = now_ms + SAY_FULL_MS;
-	journal->is_full_logged = true;
-	log_warn("the journal holds %llu bytes, JOURNAL_MAX_MB is %lld: no new command is taken "
-		 "until answers that wait are posted",
-		 (unsigned long long)used, (long long)journal->settings->journal_max_mb);
-}
-
-static void say_room(struct journal *journal)
-{
-	log_info("the journal has room again: commands are taken");
-	journal->is_full_logged = false;
-}
-
-void journal_make_room(struct journal *journal)
-{
-	uint64_t max = (uint64_t)journal->settings->journal_max_mb * 1000 * 1000;
-	uint64_t used = used_bytes(journal);
+	uint64_t max = (uint64_t)store->settings->journal_max_mb * 1000 * 1000;
+	store->used_bytes = used_bytes(store);
 	/* A little more than needed, so that it need not be done again for the next answer. */
-	while (used > max && (drop_answers(journal, used - max + max / ROOM_PARTS) ||
-			      drop_rows(journal, used - max + max / ROOM_PARTS)))
-		used = used_bytes(journal);
-	bool is_full = used > max;
-	if (is_full && !journal->is_full_logged)
-		say_full(journal, used);
-	else if (!is_full && journal->is_full_logged)
-		say_room(journal);
-	journal->is_full = is_full;
-	if (is_full)
-		journal->is_posted_due = true; /* then these answers may go */
-	journal->added_bytes = 0;
+	while (store->used_bytes > max &&
+	       (drop_answers(store, store->used_bytes - max + max / ROOM_PARTS) ||
+		drop_rows(store, store->used_bytes - max + max / ROOM_PARTS)))
+		store->used_bytes = used_bytes(store);
+	store->is_full = store->used_bytes > max;
+	store->added_bytes = 0;
 }
 
-void journal_bytes_added(struct journal *journal)
+bool journal_has_added_much(const struct journal_store *store)
 {
-	uint64_t max = (uint64_t)journal->settings->journal_max_mb * 1000 * 1000;
-	if (journal->is_full || journal->added_bytes > max / ROOM_PARTS)
-		journal_make_room(journal);
+	uint64_t max = (uint64_t)store->settings->journal_max_mb * 1000 * 1000;
+	return store->is_full || store->added_bytes > max / ROOM_PARTS;
 }
 
 /* A day's end after a day of full speed: some at once, so that nobody waits for it. They stand in
  * the order of time but for a batch's second, and where the clock was set back: there they go with
  * those behind. */
-static bool drop_forgotten(struct journal *journal)
+static bool drop_forgotten(struct journal_store *store)
 {
-	int64_t before_ms = clock_now_ms() - journal->settings->dedupe_hours * 3600000;
+	int64_t before_ms = clock_now_ms() - store->settings->dedupe_hours * 3600000;
 	char *sql = mem_printf("SELECT max(number) FROM (SELECT number, posted_at FROM posted"
 			       " ORDER BY number LIMIT %d) WHERE posted_at < %lld",
 			       OLD_AT_ONCE, (long long)before_ms);
-	int64_t until = journal_query_number(journal->db, sql);
+	int64_t until = journal_query_number(store->db, sql);
 	free(sql);
-	return until > 0 && drop_posted(journal, until);
+	return until > 0 && drop_posted(store, until);
 }
 
-bool journal_drop_old(struct journal *journal)
+bool journal_drop_old(struct journal_store *store)
 {
-	bool any = drop_forgotten(journal);
-	journal_make_room(journal);
+	bool any = drop_forgotten(store);
+	journal_make_room(store);
 	return any;
 }

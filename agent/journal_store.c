@@ -18,7 +18,6 @@ enum {
 
 const char *const journal_statement_texts[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
-    [BEGIN_READING] = "BEGIN",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [INSERT_COMMAND] =
@@ -41,23 +40,19 @@ const char *const journal_statement_texts[STATEMENTS] = {
     [DELETE_COMMANDS] = "DELETE FROM commands WHERE seq BETWEEN ?1 AND ?2",
     [DELETE_EXECUTING] =
 	"DELETE FROM executing WHERE seq < coalesce((SELECT min(seq) FROM commands), ?1)",
-    [SELECT_POSTED] = "SELECT id, status, ended_at, http_status, answer_size, answer FROM posted"
-		      " WHERE id_key = ?1 ORDER BY number DESC",
-    [SELECT_ANSWER] = "SELECT answer_file, checksum, answer FROM answers WHERE number = ?1"
-		      " AND id = ?2",
 };
 
-static int end_statement(struct journal *journal, enum statement which, int rc, struct error *err)
+static int end_statement(struct journal_store *store, enum statement which, int rc,
+			 struct error *err)
 {
-	sqlite3_reset(journal->statements[which]);
-	sqlite3_clear_bindings(journal->statements[which]);
-	return rc == SQLITE_DONE ? 0
-				 : journal_fail(journal->db, err, journal_statement_texts[which]);
+	sqlite3_reset(store->statements[which]);
+	sqlite3_clear_bindings(store->statements[which]);
+	return rc == SQLITE_DONE ? 0 : journal_fail(store->db, err, journal_statement_texts[which]);
 }
 
-int journal_run(struct journal *journal, enum statement which, struct error *err)
+int journal_run(struct journal_store *store, enum statement which, struct error *err)
 {
-	return end_statement(journal, which, sqlite3_step(journal->statements[which]), err);
+	return end_statement(store, which, sqlite3_step(store->statements[which]), err);
 }
 
 static void bind_text(sqlite3_stmt *statement, int index, const char *text)
@@ -95,16 +90,16 @@ static struct file_name name_of(const char *id, const char *suffix)
 	return name;
 }
 
-static char *spool_path(const struct journal *journal, const char *name)
+char *journal_spool_path(const char *folder, const char *name)
 {
-	return mem_printf("%s/%s", journal->folder, name);
+	return mem_printf("%s/%s", folder, name);
 }
 
 /* What is large: the file that it is, or one that is made of it. */
-static int keep_file(struct journal *journal, const char *name, struct spool *content,
+static int keep_file(struct journal_store *store, const char *name, struct spool *content,
 		     struct error *err)
 {
-	char *path = spool_path(journal, name);
+	char *path = journal_spool_path(store->folder, name);
 	bool is_there = spool_is_file(content) && content->is_durable; /* a commit tried again */
 	int rc = 0;
 	if (spool_is_file(content))
@@ -113,281 +108,176 @@ static int keep_file(struct journal *journal, const char *name, struct spool *co
 		rc = file_write_atomic(path, buf_str(spool_memory(content)), content->size, 0600,
 				       err);
 	if (rc == 0 && !is_there)
-		journal->spooled_bytes += content->size;
+		store->spooled_bytes += content->size;
 	free(path);
 	return rc;
 }
 
-static bool is_kept_as_file(const struct spool *content)
+bool journal_is_kept_as_file(const struct spool *content)
 {
 	return spool_is_file(content) || content->size >= SPOOL_FROM_BYTES;
 }
 
-void journal_spool_remove(struct journal *journal, const char *name, int64_t size)
+void journal_spool_remove(struct journal_store *store, const char *name, int64_t size)
 {
-	char *path = spool_path(journal, name);
-	if (unlink(path) == 0 && journal->spooled_bytes >= (uint64_t)size)
-		journal->spooled_bytes -= (uint64_t)size;
+	char *path = journal_spool_path(store->folder, name);
+	if (unlink(path) == 0 && store->spooled_bytes >= (uint64_t)size)
+		store->spooled_bytes -= (uint64_t)size;
 	free(path);
 }
 
-void journal_remove_text(struct journal *journal, struct command *command)
+void journal_remove_text(struct journal_store *store, struct command *command)
 {
 	if (!command->has_text_file)
 		return;
 	struct file_name name = name_of(command->id, JOURNAL_TEXT_SUFFIX);
-	journal_spool_remove(journal, name.text, (int64_t)command->stored_text_size);
+	journal_spool_remove(store, name.text, (int64_t)command->stored_text_size);
 	command->has_text_file = false;
 }
 
-int journal_open_text(struct journal *journal, struct command *command, struct error *err)
+int journal_open_text(struct journal_store *store, struct command *command, struct error *err)
 {
 	struct file_name name = name_of(command->id, JOURNAL_TEXT_SUFFIX);
-	char *path = spool_path(journal, name.text);
+	char *path = journal_spool_path(store->folder, name.text);
 	int rc = spool_open(&command->text, path, err);
 	free(path);
 	return rc;
 }
 
-static int bind_command_text(struct journal *journal, sqlite3_stmt *statement,
-			     struct command *command, struct file_name *name, struct error *err)
+/* Where the text is: in a row of texts, or a file whose name is bound as long as name lives. */
+static int bind_text_place(struct journal_store *store, const struct journal_entry *entry,
+			   struct file_name *name, struct error *err)
 {
-	size_t at;
-	sqlite3_bind_int64(statement, 10, command->text_checksum);
-	command->stored_text_size = command->text.size; /* also when the transaction fails */
-	command->has_text_file = is_kept_as_file(&command->text);
-	journal->added_bytes += command->text.size;
-	if (command->has_text_file) {
-		*name = name_of(command->id, JOURNAL_TEXT_SUFFIX);
+	sqlite3_stmt *statement = store->statements[INSERT_COMMAND];
+	sqlite3_bind_int64(statement, 10, entry->text_checksum);
+	store->added_bytes += entry->text_size;
+	if (entry->text_file != NULL) {
+		*name = name_of(entry->id, JOURNAL_TEXT_SUFFIX);
 		bind_text(statement, 12, name->text);
-		return keep_file(journal, name->text, &command->text, err);
+		return keep_file(store, name->text, entry->text_file, err);
 	}
-	if (journal_texts_place(journal, command, &at, err) != 0)
-		return err->code;
-	sqlite3_bind_int64(statement, 13, command->text_row);
-	sqlite3_bind_int64(statement, 14, (int64_t)at);
+	sqlite3_bind_int64(statement, 13, entry->text_row);
+	sqlite3_bind_int64(statement, 14, (int64_t)entry->text_at);
 	return 0;
 }
 
-static int insert_command(struct journal *journal, struct command *command, struct error *err)
+static int insert_command(struct journal_store *store, const struct journal_entry *entry,
+			  struct error *err)
 {
-	sqlite3_stmt *statement = journal->statements[INSERT_COMMAND];
-	bool is_executing = command->state == COMMAND_EXECUTING;
+	sqlite3_stmt *statement = store->statements[INSERT_COMMAND];
 	struct file_name name;
-	if (command->journal_seq == 0)
-		command->journal_seq = ++journal->last_seq;
-	sqlite3_bind_int64(statement, 1, command->journal_seq);
-	bind_text(statement, 2, command->id);
-	sqlite3_bind_int(statement, 3, is_executing ? STORED_EXECUTING : STORED_RECEIVED);
-	bind_text(statement, 4, command->receipt);
-	sqlite3_bind_int(statement, 5, command->attempt);
-	bind_text(statement, 6, command->upload_url);
-	sqlite3_bind_int64(statement, 7, command->expires_at_ms);
-	sqlite3_bind_int64(statement, 8, command->received_at_ms);
-	sqlite3_bind_int64(statement, 9,
-			   command->journal_answer != 0 ? command->journal_answer - 1
-							: journal->last_answer);
-	size_t size = command->state < COMMAND_DONE ? command->text.size : 0;
-	sqlite3_bind_int64(statement, 11, (int64_t)size);
-	if (size > 0 && bind_command_text(journal, statement, command, &name, err) != 0) {
+	sqlite3_bind_int64(statement, 1, entry->seq);
+	bind_text(statement, 2, entry->id);
+	sqlite3_bind_int(statement, 3, entry->is_executing ? STORED_EXECUTING : STORED_RECEIVED);
+	bind_text(statement, 4, entry->receipt);
+	sqlite3_bind_int(statement, 5, entry->attempt);
+	bind_text(statement, 6, entry->upload_url);
+	sqlite3_bind_int64(statement, 7, entry->expires_at_ms);
+	sqlite3_bind_int64(statement, 8, entry->received_at_ms);
+	sqlite3_bind_int64(statement, 9, entry->answers_before);
+	sqlite3_bind_int64(statement, 11, (int64_t)entry->text_size);
+	if (entry->text_size > 0 && bind_text_place(store, entry, &name, err) != 0) {
 		sqlite3_clear_bindings(statement);
 		return err->code;
 	}
-	journal->added_bytes += ROW_BYTES;
-	return journal_run(journal, INSERT_COMMAND, err);
+	store->added_bytes += ROW_BYTES;
+	return journal_run(store, INSERT_COMMAND, err);
 }
 
 /* In the row, or the name of a file there; it is bound as long as name lives. */
-static int bind_answer_json(struct journal *journal, sqlite3_stmt *statement,
-			    struct command *command, struct file_name *name, struct error *err)
+static int bind_answer_json(struct journal_store *store, const struct journal_entry *entry,
+			    struct file_name *name, struct error *err)
 {
-	struct spool *json = &command->answer.json;
-	journal->added_bytes += json->size;
-	if (is_kept_as_file(json)) {
-		*name = name_of(command->id, "");
+	sqlite3_stmt *statement = store->statements[INSERT_ANSWER];
+	struct spool *json = entry->json;
+	store->added_bytes += json->size;
+	if (journal_is_kept_as_file(json)) {
+		*name = name_of(entry->id, "");
 		bind_text(statement, 10, name->text);
-		return keep_file(journal, name->text, json, err);
+		return keep_file(store, name->text, json, err);
 	}
 	const char *bytes = buf_str(spool_memory(json));
-	sqlite3_bind_int64(statement, 11, journal_checksum(command->id, bytes, json->size));
+	sqlite3_bind_int64(statement, 11, journal_checksum(entry->id, bytes, json->size));
 	sqlite3_bind_blob64(statement, 12, bytes, json->size, SQLITE_STATIC);
 	return 0;
 }
 
-static int run_for(struct journal *journal, enum statement which, int64_t key, struct error *err)
+static int run_for(struct journal_store *store, enum statement which, int64_t key,
+		   struct error *err)
 {
-	sqlite3_bind_int64(journal->statements[which], 1, key);
-	return journal_run(journal, which, err);
+	sqlite3_bind_int64(store->statements[which], 1, key);
+	return journal_run(store, which, err);
 }
 
-static int insert_answer(struct journal *journal, struct command *command, struct error *err)
+static int insert_answer(struct journal_store *store, const struct journal_entry *entry,
+			 struct error *err)
 {
-	sqlite3_stmt *statement = journal->statements[INSERT_ANSWER];
-	struct answer *answer = &command->answer;
+	sqlite3_stmt *statement = store->statements[INSERT_ANSWER];
 	struct file_name name;
-	if (command->journal_answer == 0)
-		command->journal_answer = ++journal->last_answer;
-	sqlite3_bind_int64(statement, 1, command->journal_answer);
-	sqlite3_bind_int64(statement, 2, command->journal_seq);
-	bind_text(statement, 3, command->id);
-	bind_text(statement, 4, command->receipt);
-	sqlite3_bind_int(statement, 5, command->attempt);
-	sqlite3_bind_int(statement, 6, (int)answer->status);
-	sqlite3_bind_int64(statement, 7, answer->ended_at_ms);
-	sqlite3_bind_int(statement, 8, answer->http_status);
-	sqlite3_bind_int64(statement, 9, (int64_t)answer->json.size);
-	if (bind_answer_json(journal, statement, command, &name, err) != 0) {
+	sqlite3_bind_int64(statement, 1, entry->answer);
+	sqlite3_bind_int64(statement, 2, entry->seq);
+	bind_text(statement, 3, entry->id);
+	bind_text(statement, 4, entry->receipt);
+	sqlite3_bind_int(statement, 5, entry->attempt);
+	sqlite3_bind_int(statement, 6, (int)entry->status);
+	sqlite3_bind_int64(statement, 7, entry->ended_at_ms);
+	sqlite3_bind_int(statement, 8, entry->http_status);
+	sqlite3_bind_int64(statement, 9, (int64_t)entry->json->size);
+	if (bind_answer_json(store, entry, &name, err) != 0) {
 		sqlite3_clear_bindings(statement);
 		return err->code;
 	}
 	int rc = sqlite3_step(statement);
 	if (rc == SQLITE_CONSTRAINT) { /* it was saved from a damaged database */
 		sqlite3_reset(statement);
-		if (run_for(journal, DELETE_ANSWER, command->journal_answer, err) != 0) {
+		if (run_for(store, DELETE_ANSWER, entry->answer, err) != 0) {
 			sqlite3_clear_bindings(statement);
 			return err->code;
 		}
 		rc = sqlite3_step(statement);
 	}
-	return end_statement(journal, INSERT_ANSWER, rc, err);
+	return end_statement(store, INSERT_ANSWER, rc, err);
 }
 
-int journal_store_command(struct journal *journal, struct command *command, struct error *err)
+/* What a command has become since it was stored last. */
+static int write_entry(struct journal_store *store, const struct journal_entry *entry,
+		       struct error *err)
 {
-	bool is_new = !command->is_stored;
-	if (is_new && insert_command(journal, command, err) != 0)
+	if (entry->is_new && insert_command(store, entry, err) != 0)
 		return err->code;
-	if (command->state >= COMMAND_DONE) {
-		/* It goes with this transaction. */
-		if (!is_new && command->has_text_file &&
-		    run_for(journal, FORGET_FILE, command->journal_seq, err) != 0)
+	if (entry->is_done) {
+		/* It goes when this transaction is committed. */
+		if (entry->forgets_file && run_for(store, FORGET_FILE, entry->seq, err) != 0)
 			return err->code;
-		return insert_answer(journal, command, err);
+		return insert_answer(store, entry, err);
 	}
-	if (!is_new && command->state == COMMAND_EXECUTING)
-		return run_for(journal, INSERT_EXECUTING, command->journal_seq, err);
+	if (!entry->is_new && entry->is_executing)
+		return run_for(store, INSERT_EXECUTING, entry->seq, err);
 	return 0;
 }
 
-int journal_store_posted(struct journal *journal, const struct posted_row *posted,
-			 struct error *err)
+int journal_store_write(struct journal_store *store, struct journal_batch *batch, struct error *err)
 {
-	sqlite3_stmt *statement = journal->statements[INSERT_POSTED];
-	sqlite3_bind_int64(statement, 1, posted->id_key);
-	bind_text(statement, 2, posted->id);
-	sqlite3_bind_int64(statement, 3, posted->at_ms);
-	sqlite3_bind_int(statement, 4, (int)posted->status);
-	sqlite3_bind_int64(statement, 5, posted->ended_at_ms);
-	sqlite3_bind_int(statement, 6, posted->http_status);
-	sqlite3_bind_int64(statement, 7, (int64_t)posted->answer_size);
-	sqlite3_bind_int64(statement, 8, posted->answer);
-	return journal_run(journal, INSERT_POSTED, err);
-}
-
-int journal_delete_commands(struct journal *journal, int64_t from, int64_t to, struct error *err)
-{
-	sqlite3_bind_int64(journal->statements[DELETE_COMMANDS], 1, from);
-	sqlite3_bind_int64(journal->statements[DELETE_COMMANDS], 2, to);
-	return journal_run(journal, DELETE_COMMANDS, err);
-}
-
-int journal_clear_executing(struct journal *journal, struct error *err)
-{
-	return run_for(journal, DELETE_EXECUTING, journal->last_seq + 1, err);
-}
-
-/* SQLITE_ROW, SQLITE_DONE or what went wrong, twice: a read that failed often succeeds when it
- * is tried again. */
-static int select_first(struct journal *journal, enum statement which, int64_t key)
-{
-	sqlite3_stmt *statement = journal->statements[which];
-	sqlite3_bind_int64(statement, 1, key);
-	int rc = sqlite3_step(statement);
-	if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
-		sqlite3_reset(statement);
-		rc = sqlite3_step(statement);
+	if (journal_run(store, BEGIN, err) != 0)
+		return err->code;
+	for (size_t i = 0; i < batch->count; i++) {
+		if (write_entry(store, &batch->entries[i], err) != 0)
+			return err->code;
 	}
-	return rc;
+	if (journal_store_dead_texts(store, batch, err) != 0 ||
+	    journal_store_texts(store, batch, err) != 0)
+		return err->code;
+	if (batch->posted != NULL &&
+	    journal_store_posted(store, batch->posted, batch->next_seq, err) != 0)
+		return err->code;
+	return journal_run(store, COMMIT, err);
 }
 
-static void end_select(struct journal *journal, enum statement which)
+void journal_store_roll_back(struct journal_store *store)
 {
-	sqlite3_reset(journal->statements[which]);
-	sqlite3_clear_bindings(journal->statements[which]);
-}
-
-int journal_find_posted(struct journal *journal, const char *id, struct posted_row *posted,
-			struct error *err)
-{
-	sqlite3_stmt *statement = journal->statements[SELECT_POSTED];
-	int rc = select_first(journal, SELECT_POSTED, journal_id_key(id));
-	int result = ERR_NOT_FOUND;
-	while (rc == SQLITE_ROW && result != 0) {
-		const char *stored = (const char *)sqlite3_column_text(statement, 0);
-		if (stored != NULL && strcmp(stored, id) == 0) {
-			posted->status = (enum answer_status)sqlite3_column_int(statement, 1);
-			posted->ended_at_ms = sqlite3_column_int64(statement, 2);
-			posted->http_status = sqlite3_column_int(statement, 3);
-			posted->answer_size = (size_t)sqlite3_column_int64(statement, 4);
-			posted->answer = sqlite3_column_int64(statement, 5);
-			result = 0;
-		} else {
-			rc = sqlite3_step(statement);
-		}
-	}
-	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		result = journal_fail(journal->db, err, "looking for a command");
-	end_select(journal, SELECT_POSTED);
-	return result;
-}
-
-static int read_file(const struct journal *journal, const char *name, enum journal_load how,
-		     struct spool *json, struct error *err)
-{
-	struct buf content = BUF_INIT(SIZE_MAX / 2);
-	char *path = spool_path(journal, name);
-	int rc = how == JOURNAL_LOAD_AS_STORED ? spool_open(json, path, err)
-					       : file_read(path, &content, err);
-	if (rc == ERR_NOT_FOUND)
-		rc = ERR_INVALID; /* nobody has dropped it, it is missing */
-	if (rc == 0 && how == JOURNAL_LOAD_INTO_MEMORY)
-		spool_take(json, &content);
-	buf_release(&content);
-	free(path);
-	return rc;
-}
-
-static int read_row(sqlite3_stmt *statement, const char *id, struct spool *json, struct error *err)
-{
-	const void *bytes = sqlite3_column_blob(statement, 2);
-	size_t size = (size_t)sqlite3_column_bytes(statement, 2);
-	if (sqlite3_column_int64(statement, 1) != journal_checksum(id, bytes, size))
-		return error_set(err, ERR_INVALID, "its checksum is wrong: the disk changed it");
-	struct buf content = BUF_INIT(SIZE_MAX / 2);
-	buf_append(&content, bytes, size);
-	int rc = buf_check(&content, "stored answer", err);
-	if (rc == 0)
-		spool_take(json, &content);
-	buf_release(&content);
-	return rc;
-}
-
-int journal_read_answer(struct journal *journal, const struct command *command,
-			enum journal_load how, struct spool *json, struct error *err)
-{
-	sqlite3_stmt *statement = journal->statements[SELECT_ANSWER];
-	bind_text(statement, 2, command->id);
-	int found = select_first(journal, SELECT_ANSWER, command->journal_answer);
-	int rc;
-	if (found == SQLITE_ROW && sqlite3_column_type(statement, 0) != SQLITE_NULL)
-		rc = read_file(journal, (const char *)sqlite3_column_text(statement, 0), how, json,
-			       err);
-	else if (found == SQLITE_ROW)
-		rc = read_row(statement, command->id, json, err);
-	else if (found == SQLITE_DONE)
-		rc = error_set(err, ERR_NOT_FOUND, "the stored answer was dropped to make room");
-	else
-		rc = journal_fail(journal->db, err, "reading an answer");
-	end_select(journal, SELECT_ANSWER);
-	return rc;
+	if (store->db == NULL || sqlite3_get_autocommit(store->db))
+		return;
+	/* The transaction is gone either way. */
+	(void)sqlite3_step(store->statements[ROLLBACK]);
+	sqlite3_reset(store->statements[ROLLBACK]);
 }

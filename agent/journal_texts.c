@@ -53,78 +53,88 @@ void journal_texts_release(struct journal *journal, struct command *command)
 		TAILQ_INSERT_TAIL(&journal->dead_texts, row, dead_link);
 }
 
-static int insert(struct journal *journal, int64_t number, const struct buf *texts,
-		  struct error *err)
+static void add_insert(struct journal_batch *batch, struct text_insert insert)
 {
-	sqlite3_stmt *statement = journal->statements[INSERT_TEXTS];
-	sqlite3_bind_int64(statement, 1, number);
-	sqlite3_bind_blob64(statement, 2, texts->data, texts->size, SQLITE_STATIC);
-	return journal_run(journal, INSERT_TEXTS, err);
+	/* Grows where the count is a power of two. */
+	if ((batch->text_count & (batch->text_count - 1)) == 0)
+		batch->text_inserts = mem_realloc_array(
+		    batch->text_inserts, batch->text_count * 2 + 1, sizeof batch->text_inserts[0]);
+	batch->text_inserts[batch->text_count++] = insert;
 }
 
-static int write_shared(struct journal *journal, struct error *err)
+/* The batch's last row, if it is a shared one and this has room in it. */
+static struct text_insert *shared_row(struct journal *journal, struct journal_batch *batch,
+				      size_t size)
 {
-	int rc = buf_check(&journal->shared_texts, "journal: texts of commands", err);
-	if (rc == 0 && journal->shared_texts.size > 0)
-		rc = insert(journal, journal->shared_row, &journal->shared_texts, err);
-	buf_reset(&journal->shared_texts);
-	return rc;
+	struct text_insert *last =
+	    batch->shared_at > 0 ? &batch->text_inserts[batch->shared_at - 1] : NULL;
+	if (last != NULL && last->size + size <= SHARED_ROW_BYTES)
+		return last;
+	add_insert(batch, (struct text_insert){.number = ++journal->last_text_row,
+					       .at = batch->shared_texts.size});
+	batch->shared_at = batch->text_count;
+	return &batch->text_inserts[batch->shared_at - 1];
 }
 
-static int share_row(struct journal *journal, const struct buf *text, size_t *at, struct error *err)
-{
-	if (journal->shared_texts.size + text->size > SHARED_ROW_BYTES &&
-	    write_shared(journal, err) != 0)
-		return err->code;
-	if (journal->shared_texts.size == 0)
-		journal->shared_row = ++journal->last_text_row;
-	*at = journal->shared_texts.size;
-	buf_append(&journal->shared_texts, text->data, text->size); /* write_shared checks it */
-	return 0;
-}
-
-int journal_texts_place(struct journal *journal, struct command *command, size_t *at,
-			struct error *err)
+void journal_texts_place(struct journal *journal, struct journal_batch *batch,
+			 struct command *command, size_t *at)
 {
 	const struct buf *text = spool_memory(&command->text);
-	int64_t number;
 	journal_texts_release(journal, command); /* where a transaction that failed put it */
 	*at = 0;
 	if (text->size <= SHARED_BYTES) {
-		if (share_row(journal, text, at, err) != 0)
-			return err->code;
-		number = journal->shared_row;
+		struct text_insert *row = shared_row(journal, batch, text->size);
+		*at = row->size;
+		row->size += text->size;
+		buf_append(&batch->shared_texts, text->data, text->size); /* who writes it checks */
+		command->text_row = row->number;
 	} else {
-		number = ++journal->last_text_row;
-		if (insert(journal, number, text, err) != 0)
+		command->text_row = ++journal->last_text_row;
+		add_insert(batch, (struct text_insert){.number = command->text_row,
+						       .bytes = text->data,
+						       .size = text->size});
+	}
+	journal_texts_use(journal, command->text_row);
+}
+
+int journal_store_texts(struct journal_store *store, const struct journal_batch *batch,
+			struct error *err)
+{
+	sqlite3_stmt *statement = store->statements[INSERT_TEXTS];
+	int rc = buf_check(&batch->shared_texts, "journal: texts of commands", err);
+	for (size_t i = 0; rc == 0 && i < batch->text_count; i++) {
+		const struct text_insert *insert = &batch->text_inserts[i];
+		const char *bytes =
+		    insert->bytes != NULL ? insert->bytes : batch->shared_texts.data + insert->at;
+		sqlite3_bind_int64(statement, 1, insert->number);
+		sqlite3_bind_blob64(statement, 2, bytes, insert->size, SQLITE_STATIC);
+		rc = journal_run(store, INSERT_TEXTS, err);
+	}
+	return rc;
+}
+
+int journal_store_dead_texts(struct journal_store *store, const struct journal_batch *batch,
+			     struct error *err)
+{
+	struct text_row *row;
+	TAILQ_FOREACH(row, &batch->dead_texts, dead_link)
+	{
+		sqlite3_bind_int64(store->statements[DELETE_TEXTS], 1, row->number);
+		if (journal_run(store, DELETE_TEXTS, err) != 0)
 			return err->code;
 	}
-	journal_texts_use(journal, number);
-	command->text_row = number;
 	return 0;
 }
 
-void journal_texts_begin(struct journal *journal)
+void journal_texts_move(struct text_row_list *to, struct text_row_list *from)
 {
-	buf_reset(&journal->shared_texts);
+	TAILQ_CONCAT(to, from, dead_link);
 }
 
-int journal_texts_write(struct journal *journal, struct error *err)
+void journal_texts_forget_rows(struct journal *journal, struct text_row_list *rows)
 {
-	struct text_row *row;
-	TAILQ_FOREACH(row, &journal->dead_texts, dead_link)
-	{
-		sqlite3_bind_int64(journal->statements[DELETE_TEXTS], 1, row->number);
-		if (journal_run(journal, DELETE_TEXTS, err) != 0)
-			return err->code;
-	}
-	return write_shared(journal, err);
-}
-
-void journal_texts_written(struct journal *journal)
-{
-	for (struct text_row *row; (row = TAILQ_FIRST(&journal->dead_texts)) != NULL;) {
-		TAILQ_REMOVE(&journal->dead_texts, row, dead_link);
+	for (struct text_row *row; (row = TAILQ_FIRST(rows)) != NULL;) {
+		TAILQ_REMOVE(rows, row, dead_link);
 		HASH_DEL(journal->text_rows, row);
 		free(row);
 	}
@@ -133,8 +143,8 @@ void journal_texts_written(struct journal *journal)
 void journal_texts_drop_unused(struct journal *journal)
 {
 	sqlite3_stmt *statement = NULL;
-	if (sqlite3_prepare_v2(journal->db, "SELECT number FROM texts", -1, &statement, NULL) ==
-	    SQLITE_OK) {
+	if (sqlite3_prepare_v2(journal->store.db, "SELECT number FROM texts", -1, &statement,
+			       NULL) == SQLITE_OK) {
 		while (sqlite3_step(statement) == SQLITE_ROW) {
 			int64_t number = sqlite3_column_int64(statement, 0);
 			if (find(journal, number) != NULL)
@@ -146,7 +156,7 @@ void journal_texts_drop_unused(struct journal *journal)
 	sqlite3_finalize(statement);
 }
 
-void journal_texts_forget(struct journal *journal)
+void journal_texts_release_all(struct journal *journal)
 {
 	struct text_row *row = journal->text_rows;
 	HASH_CLEAR(hh, journal->text_rows);
@@ -154,5 +164,4 @@ void journal_texts_forget(struct journal *journal)
 		next = row->hh.next;
 		free(row);
 	}
-	buf_release(&journal->shared_texts);
 }

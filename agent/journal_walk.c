@@ -122,7 +122,7 @@ int journal_walk(struct journal *journal,
 	struct reader reader = {.journal = journal, .on_row = on_row, .context = context};
 	if (journal->is_off)
 		return 0;
-	if (walk(journal->db, journal->folder, read_on, &reader, err) != 0)
+	if (walk(journal->store.db, journal->store.folder, read_on, &reader, err) != 0)
 		return err->code;
 	journal_texts_drop_unused(journal);
 	return 0;

@@ -154,6 +154,7 @@ struct loop *loop_new(struct error *err)
 	TAILQ_INIT(&loop->tasks);
 	TAILQ_INIT(&loop->gathering);
 	TAILQ_INIT(&loop->pieces);
+	loop_work_begin();
 	int rc = uv_loop_init(&loop->uv);
 	if (rc != 0) {
 		error_set(err, ERR_SYSTEM, "cannot start the event loop: %s", uv_strerror(rc));

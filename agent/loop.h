@@ -1,5 +1,5 @@
 /* The one loop of the agent: libuv waits, curl's multi interface is driven from it with
- * socket_action. Everything runs on the thread that calls loop_run.
+ * socket_action. Everything runs on the thread that calls loop_run, but for struct loop_work.
  *
  * A turn is one pass of the loop: timers, then descriptors, then its end. At the end of
  * a turn finished transfers are completed first, then the tasks that were deferred during
@@ -55,6 +55,21 @@ void loop_defer_gathering(struct loop *loop, struct loop_task *task);
 /* For long work that is done in pieces: runs once, after the next turn's events. Of all tasks that
  * wait for this one runs a turn, in their order, so a turn is as long as the longest piece. */
 void loop_next_turn(struct loop *loop, struct loop_task *task);
+
+/* Work that blocks, and for which the loop must not wait: run is called on another thread, and
+ * on_done in a later turn of the loop. From loop_work_start until then nobody else touches what
+ * run touches. */
+struct loop_work;
+struct loop_work *loop_work_new(struct loop *loop, void (*run)(void *context),
+				void (*on_done)(void *context), void *context);
+/* Not while it is running. */
+void loop_work_start(struct loop_work *work);
+bool loop_work_is_running(const struct loop_work *work);
+/* Before the loop ends: blocks until run has returned. There is no on_done then, nor another
+ * start. */
+void loop_work_wait(struct loop_work *work);
+/* Not while it is running. */
+void loop_work_free(struct loop_work *work);
 
 /* A SIGTERM or SIGINT that comes before loop_on_stop_signal waits for it. */
 void loop_block_stop_signals(void);

@@ -1,7 +1,8 @@
 /* What the parts of the loop share. Nobody else includes it.
  *
  *     loop.c           turns, tasks, timers, signals, transfers
- *     loop_sockets.c   libuv watches the sockets of libcurl */
+ *     loop_sockets.c   libuv watches the sockets of libcurl
+ *     loop_work.c      what blocks, on another thread */
 #ifndef AGENT_LOOP_INSIDE_H
 #define AGENT_LOOP_INSIDE_H
 
@@ -37,6 +38,9 @@ struct loop {
 
 /* For uv_close: the handle is the first member of what it frees. */
 void loop_free_handle(uv_handle_t *handle);
+
+/* Before libuv makes its thread. */
+void loop_work_begin(void);
 
 /* The multi interface is there. */
 void loop_sockets_begin(struct loop *loop);

@@ -1,19 +1,13 @@
 """A sample of tests/e2e/sweep: one system call of each kind fails, with each error that makes sense,
 in the middle of a command's way."""
 
-import subprocess
-
 import pytest
 
 from support import sweep
-
-# strace traces; whoever traces the agent already (valgrind, a debugger's sandbox) is in the way.
-CAN_TRACE = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True,
-                           check=False).returncode == 0
-
+from support.tracer import can_trace
 
 @pytest.mark.timing
-@pytest.mark.skipif(not CAN_TRACE, reason="strace may not trace here")
+@pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
 def test_one_system_call_that_fails_neither_loses_nor_repeats_anything():
     by_kind = {}
     for injection in sweep.injections():

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <uv.h>
 
 /* What happened, in order: a letter for each. */
 struct story {
@@ -117,4 +118,88 @@ Test(loop, a_piece_that_was_cancelled_does_not_run)
 	loop_run(story.loop);
 	cr_assert_str_eq(story.text, "a.");
 	loop_free(story.loop);
+}
+
+/* Work that waits until it may end. */
+struct blocked {
+	struct loop *loop;
+	struct loop_work *work;
+	struct loop_timer *timer;
+	uv_sem_t may_end;
+	uv_thread_t thread;
+	bool has_run;
+	int done;
+	int times;
+};
+
+static void wait_for_leave(void *context)
+{
+	struct blocked *blocked = context;
+	blocked->thread = uv_thread_self();
+	uv_sem_wait(&blocked->may_end);
+	blocked->has_run = true;
+}
+
+static void give_leave(void *context)
+{
+	struct blocked *blocked = context;
+	cr_assert(loop_work_is_running(blocked->work));
+	uv_sem_post(&blocked->may_end);
+}
+
+static void on_work_done(void *context)
+{
+	struct blocked *blocked = context;
+	cr_assert(blocked->has_run && !loop_work_is_running(blocked->work));
+	blocked->has_run = false;
+	if (++blocked->done < blocked->times) {
+		loop_work_start(blocked->work);
+		uv_sem_post(&blocked->may_end);
+	} else {
+		loop_stop(blocked->loop);
+	}
+}
+
+static void begin_blocked(struct blocked *blocked, int times)
+{
+	struct error err;
+	*blocked = (struct blocked){.loop = loop_new(&err), .times = times};
+	cr_assert_not_null(blocked->loop);
+	cr_assert_eq(uv_sem_init(&blocked->may_end, 0), 0);
+	blocked->work = loop_work_new(blocked->loop, wait_for_leave, on_work_done, blocked);
+	blocked->timer = loop_timer_new(blocked->loop, give_leave, blocked);
+}
+
+static void end_blocked(struct blocked *blocked)
+{
+	loop_work_free(blocked->work);
+	loop_timer_free(blocked->timer);
+	loop_free(blocked->loop);
+	uv_sem_destroy(&blocked->may_end);
+}
+
+Test(loop, work_runs_on_another_thread_while_the_loop_goes_on)
+{
+	struct blocked blocked;
+	uv_thread_t own = uv_thread_self();
+	begin_blocked(&blocked, 3);
+	loop_work_start(blocked.work);
+	loop_timer_start(blocked.timer, 1);
+	loop_run(blocked.loop);
+	cr_assert_eq(blocked.done, 3);
+	cr_assert(!uv_thread_equal(&blocked.thread, &own));
+	end_blocked(&blocked);
+}
+
+Test(loop, work_that_was_waited_for_is_not_told_any_more)
+{
+	struct blocked blocked;
+	begin_blocked(&blocked, 1);
+	loop_work_start(blocked.work);
+	uv_sem_post(&blocked.may_end);
+	loop_work_wait(blocked.work);
+	cr_assert(blocked.has_run && !loop_work_is_running(blocked.work));
+	loop_work_wait(blocked.work); /* there is nothing to wait for */
+	end_blocked(&blocked);
+	cr_assert_eq(blocked.done, 0);
 }

@@ -225,6 +225,7 @@ class RawTarget:
 
     def close(self):
         self.stopping.set()
+        self.listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake _accept
         self.listener.close()
         with self._news:
             for connection in self._open:

@@ -5,10 +5,8 @@ import collections
 import concurrent.futures
 import contextlib
 import json
-import os
 import pathlib
 import re
-import signal
 import subprocess
 import tempfile
 import time
@@ -16,8 +14,8 @@ import time
 from support.agents import Agent
 from support.fake_service import FakeService
 from support.journals import Journal
-from support.processes import Process, agent_command, clean_environment
 from support.raw_target import RawTarget, text
+from support.tracer import attach
 
 # Which errors make sense. Not among them: epoll_ctl, and any but EINTR of the pipes and event
 # descriptors with which libuv talks to itself (it aborts, and no kernel returns such a thing), and
@@ -62,20 +60,18 @@ class Way:
         self.fake = FakeService()
         self.raw = RawTarget()
         self.agent = Agent(self.fake.settings(POLL_WAIT_SECONDS=1, DRAIN_SECONDS=DRAIN_SECONDS))
+        self.tracer = None
         self.sent = []
 
-    def strace(self):
-        words = ["strace", "-f", "-qq", "-y", "-s", "128", "-o", str(self.trace),
-                 "-e", "trace=" + ",".join(ERRORS), "-e", "signal=none"]
-        if self.injection:
-            words += ["-e", f"inject={self.injection.call}:error={self.injection.error}:"
-                            f"when={self.injection.number}"]
-        return words
-
     def start(self):
-        self.agent.process = Process([*self.strace(), *agent_command("run")],
-                                     env=clean_environment(self.agent.settings))
+        """It traces what follows the start: a start that fails ends, with a message."""
+        self.agent.start()
         self.agent.process.wait_for(lambda line: "connected" in line)
+        inject = []
+        if self.injection:
+            inject = ["-e", f"inject={self.injection.call}:error={self.injection.error}:"
+                            f"when={self.injection.number}"]
+        self.tracer = attach(self.agent.process.popen.pid, self.trace, ERRORS, *inject)
 
     def send(self, method, size, **fields):
         body = method + "x" * size
@@ -115,24 +111,16 @@ class Way:
     def stop(self):
         """The agent's exit status."""
         begun = time.monotonic()
-        self.signal(signal.SIGTERM)
-        code = self.agent.process.wait(END_SECONDS)
+        code = self.agent.process.stop(END_SECONDS)
         took = time.monotonic() - begun
         assert took < DRAIN_SECONDS + 3, f"it took {took:.1f} s to stop"
+        self.tracer.wait()
         return code
 
-    def signal(self, number):
-        """To the agent, strace's only child."""
-        strace = self.agent.process.popen.pid
-        children = pathlib.Path(f"/proc/{strace}/task/{strace}/children").read_text().split()
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), number)
-
     def close(self):
-        if self.agent.process and self.agent.process.is_running():
-            self.signal(signal.SIGKILL)
-            self.agent.process.wait()
+        for process in (self.agent.process, self.tracer):
+            if process:
+                process.kill()
         self.agent.state.cleanup()
         self.fake.close()
         self.raw.close()
@@ -163,18 +151,16 @@ class Way:
             assert json.loads(update["body"]["body"])["code"], update
 
     def was_injected(self):
-        return self.injected_line() is not None
+        return bool(self.injected_lines())
 
     def makes_sense(self):
-        """The same number may be another call in another run."""
-        line = self.injected_line()
-        return line is None or self.injection.error == "EINTR" or not _INNER.match(line)
+        """The same number may be another call in another run, or in another thread."""
+        return self.injection.error == "EINTR" or not any(map(_INNER.match, self.injected_lines()))
 
-    def injected_line(self):
-        for line in self.trace.read_text(errors="replace").splitlines():
-            if "(INJECTED)" in line:
-                return line.partition(" ")[2].lstrip()
-        return None
+    def injected_lines(self):
+        return [line.partition(" ")[2].lstrip()
+                for line in self.trace.read_text(errors="replace").splitlines()
+                if "(INJECTED)" in line]
 
 
 def run(folder, injection):
@@ -201,8 +187,7 @@ _INNER = re.compile(r"^\w+\(\d+<(pipe|anon_inode)|^fcntl\(.*F_UNLCK")
 
 
 def find_calls():
-    """{call: [(number, is it about something of libuv's own)]} after the agent's start, in a run
-    in which nothing fails."""
+    """{call: [(number, is it about something of libuv's own)]} in a run in which nothing fails."""
     with tempfile.TemporaryDirectory() as folder:
         way = Way(folder)
         try:
@@ -215,18 +200,21 @@ def find_calls():
 
 
 def read_trace(path):
-    found, numbers, has_started = collections.defaultdict(list), collections.Counter(), False
+    """strace counts the calls of each thread by themselves, and so fails those of one number in
+    all of them."""
+    is_inner, numbers = collections.defaultdict(dict), collections.Counter()
     for line in path.read_text(errors="replace").splitlines():
-        text_of_call = line.partition(" ")[2].lstrip()
+        thread, _, text_of_call = line.partition(" ")
+        text_of_call = text_of_call.lstrip()
         match = re.match(r"(\w+)\(", text_of_call)
         if not match:
             continue
         call = match.group(1)
-        numbers[call] += 1
-        if has_started:
-            found[call].append((numbers[call], bool(_INNER.match(text_of_call))))
-        has_started |= call == "write" and "connected" in line
-    return found
+        numbers[call, thread] += 1
+        number = numbers[call, thread]
+        is_inner[call][number] = (is_inner[call].get(number, False) or
+                                  bool(_INNER.match(text_of_call)))
+    return {call: sorted(inner.items()) for call, inner in is_inner.items()}
 
 
 def injections(calls=None):
@@ -234,7 +222,7 @@ def injections(calls=None):
     return [Injection(call, error, number)
             for call, errors in ERRORS.items() if calls is None or call in calls
             for error in errors
-            for number, is_inner in found[call] if error == "EINTR" or not is_inner]
+            for number, is_inner in found.get(call, []) if error == "EINTR" or not is_inner]
 
 
 def sweep(wanted, jobs=2, say=print):

@@ -65,5 +65,6 @@ class TcpProxy:
 
     def close(self):
         self.stopping.set()
+        self.listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake who accepts
         self.listener.close()
         self.cut()
