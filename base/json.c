@@ -296,17 +296,6 @@ struct json_object *json_new_raw(const char *text, size_t size)
 	return value;
 }
 
-int json_write(struct buf *out, struct json_object *value)
-{
-	size_t size = 0;
-	const char *text = json_object_to_json_string_length(
-	    value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
-
-	if (!text)
-		return out->failed ? out->failed : (out->failed = ERR_MEMORY);
-	return buf_append(out, text, size);
-}
-
 /* How much longer an escaped byte is: by a backslash (1), or as \u00XX (5). */
 static const unsigned char longer_by[256] = {
     5, 5, 5, 5, 5, 5, 5, 5, 1, 1, 1, 5, 1, 1, 5, 5,         5,
@@ -370,6 +359,27 @@ int json_write_escaped(struct buf *out, const char *bytes, size_t size)
 	*at = '\0';
 	out->size += total;
 	return 0;
+}
+
+static int write_string(struct buf *out, struct json_object *string)
+{
+	buf_append_char(out, '"');
+	json_write_escaped(out, json_object_get_string(string),
+			   (size_t)json_object_get_string_len(string));
+	return buf_append_char(out, '"');
+}
+
+int json_write(struct buf *out, struct json_object *value)
+{
+	size_t size = 0;
+	if (json_object_is_type(value, json_type_string)) /* json-c makes a buffer for each */
+		return write_string(out, value);
+	const char *text = json_object_to_json_string_length(
+	    value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
+
+	if (!text)
+		return out->failed ? out->failed : (out->failed = ERR_MEMORY);
+	return buf_append(out, text, size);
 }
 
 /* The character at bytes, which are UTF-8, and its length. */
