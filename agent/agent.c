@@ -119,14 +119,13 @@ static void poll(void *context)
 {
 	struct agent *agent = context;
 	size_t room = relay_room(agent->relay);
-	if (agent->state != AGENT_RUNNING || agent->is_polling || room == 0 || !has_room(agent) ||
-	    endpoint_waits(agent->polling))
+	if (agent->state != AGENT_RUNNING || agent->is_polling || endpoint_waits(agent->polling))
 		return;
-	if (agent->transport == NULL) {
+	if (agent->transport == NULL) { /* also without room: it is what the answers wait for */
 		ask_for_transport(agent);
 		return;
 	}
-	if (waits_for_room(agent, room))
+	if (room == 0 || !has_room(agent) || waits_for_room(agent, room))
 		return;
 	agent->has_gathered = false;
 	agent->is_polling = true;

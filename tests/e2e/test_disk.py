@@ -13,7 +13,7 @@ import pytest
 
 from support.agents import Agent
 from support.fake_service import wrong
-from support.journals import Journal
+from support.journals import STATES, Journal
 from support.processes import PATIENCE, Process, Run, agent_command, clean_environment
 from support.raw_target import Gate, answer, text
 from support.requestors import PLAIN, V2, timestamp
@@ -564,6 +564,28 @@ def test_answers_that_wait_are_kept_and_no_new_command_is_taken_at_the_limit(fak
     agent.process.wait_for(lambda line: "the journal has room again" in line)
     assert len(raw.requests(url)) == 12
     agent.stop()
+
+
+def test_a_journal_that_is_full_at_the_start_is_emptied_by_posting(fake, fake_agent, raw):
+    """Also where the agent has yet to ask what kind of source it has (TRANSPORT=auto)."""
+    fake.status_faults[:] = [wrong(503)] * 1000
+    agent = fake_agent(JOURNAL_MAX_MB=1, MAX_IN_FLIGHT=2)
+    url = raw.url(text("x" * 200000))
+    for _ in range(12):
+        fake.give({"method": "POST", "url": url})
+    agent.process.wait_for(lambda line: "no new command is taken" in line)
+    journal = Journal(agent)
+    journal.wait_for(STATES, lambda rows: {state for _, state in rows} == {"done"})
+    waiting = journal.states()
+    agent.kill()
+    fake.status_faults[:] = []
+    following = next_life(agent)
+    for command_id in waiting:
+        assert fake.wait_end(command_id)["body"]["body"] == "x" * 200000
+    following.process.wait_for(lambda line: "the journal has room again" in line)
+    later = fake.give({"method": "GET", "url": raw.url(text("later"))})
+    assert fake.wait_end(later)["body"]["body"] == "later"
+    following.stop()
 
 
 def test_commands_that_ended_do_not_fill_the_journal_for_ever(fake, fake_agent, raw):
