@@ -17,7 +17,7 @@ enum {
 	TIDY_MORE_MS = 20, /* there is more to drop than is dropped at once */
 	SAY_FULL_MS = 60000,
 	GOOD_PART = 16, /* of what is under way: one of so many */
-	SLOW_MS = 5,   /* a disk whose transactions take that long is never waited for */
+	SLOW_MS = 5,    /* a disk whose transactions take that long is never waited for */
 };
 
 /* -- one transaction: made here, written on the other thread, ended here ----------------------- */
@@ -255,15 +255,17 @@ static bool is_alone(const struct journal *journal, const struct journal_batch *
 	       (!batch->entries[0].is_done || !journal_is_kept_as_file(batch->entries[0].json));
 }
 
-/* May another thread have the store? Only when the loop has something else to look things up in. */
+/* May another thread have the store? Only when the loop has something else to look things up in; for
+ * that, and for the thread, the system may have no room just now. */
 static bool may_leave(struct journal *journal, const struct journal_batch *batch)
 {
-	struct error ignored; /* of descriptors there may be too few just now */
+	struct error ignored;
 	if (batch == NULL)
 		return journal->reader.db != NULL;
 	if (batch->is_rewriting || is_alone(journal, batch))
 		return false;
-	return journal->reader.db != NULL || journal_open_reader(journal, &ignored) == 0;
+	return loop_work_is_possible(journal->writing) &&
+	       (journal->reader.db != NULL || journal_open_reader(journal, &ignored) == 0);
 }
 
 /* What to do next: drop, or write. */
@@ -309,8 +311,8 @@ static void flush(void *context)
 		tell_all(journal);
 	else if (journal->is_damaged && begin_anew(journal, &err) != 0)
 		try_later(journal, &err);
-	else if (has_work(journal))
-		write_something(journal);
+	else if (has_work(journal) || journal->trouble.failures > 0)
+		write_something(journal); /* nothing at all, to see that it can be written again */
 }
 
 void journal_write(struct journal *journal, struct command *command)
@@ -490,6 +492,7 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 	journal->trouble.what = "writing the journal";
 	TAILQ_INIT(&journal->unwritten);
 	TAILQ_INIT(&journal->dead_texts);
+	buf_init(&journal->store.row, SIZE_MAX / 2);
 	journal->flush = (struct loop_task){.run = flush, .context = journal};
 	journal->end_reading = (struct loop_task){.run = end_reading, .context = journal};
 	journal->writing = loop_work_new(loop, run, on_written, journal);
@@ -510,6 +513,7 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 	journal->is_tidying = true;
 	tidy(journal);
 	on_tidied(journal);
+	tell_room(journal);
 	return journal;
 }
 
@@ -569,6 +573,7 @@ void journal_close(struct journal *journal)
 		write_last(journal);
 	journal_posted_release(journal);
 	journal_texts_release_all(journal);
+	buf_release(&journal->store.row);
 	loop_cancel(journal->loop, &journal->flush);
 	loop_cancel(journal->loop, &journal->end_reading);
 	loop_work_free(journal->writing);

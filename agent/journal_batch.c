@@ -79,8 +79,11 @@ struct journal_batch *journal_batch_new(struct journal *journal)
 	struct command *command;
 	TAILQ_INIT(&batch->commands);
 	TAILQ_INIT(&batch->dead_texts);
-	buf_init(&batch->shared_texts, SIZE_MAX / 2);
-	batch->entries = mem_calloc(journal->unwritten_count, sizeof batch->entries[0]);
+	/* One of each at most for a command. */
+	size_t capacity = journal->unwritten_count;
+	batch->entries = mem_calloc(capacity, sizeof batch->entries[0]);
+	batch->text_inserts = mem_calloc(capacity, sizeof batch->text_inserts[0]);
+	batch->shared_texts = mem_calloc(capacity, sizeof(const struct buf *));
 	TAILQ_FOREACH(command, &journal->unwritten, journal_link)
 	{
 		add(journal, batch, command);
@@ -96,6 +99,10 @@ struct journal_batch *journal_batch_new(struct journal *journal)
 void journal_batch_take_back(struct journal *journal, struct journal_batch *batch)
 {
 	struct command *command;
+	struct text_row_list rows;
+	TAILQ_INIT(&rows);
+	journal_texts_take_back(journal, batch, &rows);
+	journal_texts_forget_rows(journal, &rows);
 	TAILQ_FOREACH(command, &batch->commands, journal_link)
 	{
 		command->is_being_written = false;
@@ -119,6 +126,6 @@ void journal_batch_free(struct journal_batch *batch)
 	}
 	free(batch->entries);
 	free(batch->text_inserts);
-	buf_release(&batch->shared_texts);
+	free((void *)batch->shared_texts);
 	free(batch);
 }

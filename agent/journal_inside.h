@@ -78,6 +78,7 @@ struct journal_store {
 	struct sqlite3 *db;
 	struct sqlite3_stmt *statements[STATEMENTS];
 	struct sqlite3_stmt *queries[QUERIES];
+	struct buf row; /* of texts, as it is put together */
 	uint64_t spooled_bytes;
 	uint64_t added_bytes;  /* since it was last looked whether there is room */
 	uint64_t used_bytes;   /* … and what it held then */
@@ -131,11 +132,12 @@ struct journal_entry {
 	struct spool *json; /* borrowed */
 };
 
-/* A new row of texts. */
+/* A new row of texts: that of one command, or so many of the batch's shared ones. */
 struct text_insert {
 	int64_t number;
-	const char *bytes; /* borrowed; NULL: these of the batch's shared ones */
-	size_t at;
+	const struct buf *own; /* borrowed; NULL: shared ones */
+	size_t first;
+	size_t count;
 	size_t size;
 };
 
@@ -147,7 +149,8 @@ struct journal_batch {
 	struct journal_list commands; /* that it writes, by journal_link */
 	struct journal_entry *entries;
 	size_t count;
-	struct buf shared_texts;
+	const struct buf **shared_texts; /* borrowed */
+	size_t shared_count;
 	struct text_insert *text_inserts;
 	size_t text_count;
 	size_t shared_at;                /* behind which of them shared texts go on; 0: none */
@@ -249,6 +252,9 @@ void journal_texts_release(struct journal *journal, struct command *command);
 /* A place for the text of a command in a row that the batch adds, and where it begins there. */
 void journal_texts_place(struct journal *journal, struct journal_batch *batch,
 			 struct command *command, size_t *at);
+/* The batch is not written: to rows come the rows that it was to add. */
+void journal_texts_take_back(struct journal *journal, struct journal_batch *batch,
+			     struct text_row_list *rows);
 /* Rows that go, from one list to the end of another. */
 void journal_texts_move(struct text_row_list *to, struct text_row_list *from);
 /* Their rows are gone. */

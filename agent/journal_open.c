@@ -167,7 +167,7 @@ static int prepare_statements(struct journal *journal, const char *path, struct 
 		rc = execute_text(
 		    store->db, "DELETE FROM executing WHERE seq NOT IN (SELECT seq FROM commands)",
 		    err);
-	journal->is_damaged = rc != 0 && sqlite3_errcode(store->db) == SQLITE_ERROR;
+	journal->is_damaged |= rc != 0 && sqlite3_errcode(store->db) == SQLITE_ERROR;
 	return rc;
 }
 

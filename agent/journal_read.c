@@ -133,7 +133,9 @@ static int read_file(const struct journal *journal, const char *name, enum journ
 	char *path = journal_spool_path(journal_answers_folder(journal), name);
 	int rc = how == JOURNAL_LOAD_AS_STORED ? spool_open(json, path, err)
 					       : file_read(path, &content, err);
-	if (rc == ERR_NOT_FOUND)
+	/* Files that are dropped go before their rows. */
+	bool is_being_dropped = loop_work_is_running(journal->writing) && journal->written == NULL;
+	if (rc == ERR_NOT_FOUND && !is_being_dropped)
 		rc = ERR_INVALID; /* nobody has dropped it, it is missing */
 	if (rc == 0 && how == JOURNAL_LOAD_INTO_MEMORY)
 		spool_take(json, &content);

@@ -53,62 +53,88 @@ void journal_texts_release(struct journal *journal, struct command *command)
 		TAILQ_INSERT_TAIL(&journal->dead_texts, row, dead_link);
 }
 
-static void add_insert(struct journal_batch *batch, struct text_insert insert)
-{
-	/* Grows where the count is a power of two. */
-	if ((batch->text_count & (batch->text_count - 1)) == 0)
-		batch->text_inserts = mem_realloc_array(
-		    batch->text_inserts, batch->text_count * 2 + 1, sizeof batch->text_inserts[0]);
-	batch->text_inserts[batch->text_count++] = insert;
-}
-
-/* The batch's last row, if it is a shared one and this has room in it. */
+/* The batch's shared row, if there is room in it, or a new one. */
 static struct text_insert *shared_row(struct journal *journal, struct journal_batch *batch,
 				      size_t size)
 {
-	struct text_insert *last =
-	    batch->shared_at > 0 ? &batch->text_inserts[batch->shared_at - 1] : NULL;
-	if (last != NULL && last->size + size <= SHARED_ROW_BYTES)
-		return last;
-	add_insert(batch, (struct text_insert){.number = ++journal->last_text_row,
-					       .at = batch->shared_texts.size});
+	if (batch->shared_at > 0 &&
+	    batch->text_inserts[batch->shared_at - 1].size + size <= SHARED_ROW_BYTES)
+		return &batch->text_inserts[batch->shared_at - 1];
+	struct text_insert *row = &batch->text_inserts[batch->text_count++];
+	*row =
+	    (struct text_insert){.number = ++journal->last_text_row, .first = batch->shared_count};
 	batch->shared_at = batch->text_count;
-	return &batch->text_inserts[batch->shared_at - 1];
+	return row;
 }
 
 void journal_texts_place(struct journal *journal, struct journal_batch *batch,
 			 struct command *command, size_t *at)
 {
 	const struct buf *text = spool_memory(&command->text);
-	journal_texts_release(journal, command); /* where a transaction that failed put it */
+	journal_texts_release(journal, command); /* its row in an earlier database */
 	*at = 0;
 	if (text->size <= SHARED_BYTES) {
 		struct text_insert *row = shared_row(journal, batch, text->size);
 		*at = row->size;
 		row->size += text->size;
-		buf_append(&batch->shared_texts, text->data, text->size); /* who writes it checks */
+		row->count++;
+		batch->shared_texts[batch->shared_count++] = text;
 		command->text_row = row->number;
 	} else {
 		command->text_row = ++journal->last_text_row;
-		add_insert(batch, (struct text_insert){.number = command->text_row,
-						       .bytes = text->data,
-						       .size = text->size});
+		batch->text_inserts[batch->text_count++] =
+		    (struct text_insert){.number = command->text_row, .own = text};
 	}
 	journal_texts_use(journal, command->text_row);
+}
+
+void journal_texts_take_back(struct journal *journal, struct journal_batch *batch,
+			     struct text_row_list *rows)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		struct journal_entry *entry = &batch->entries[i];
+		struct text_row *row = find(journal, entry->text_row);
+		if (row == NULL)
+			continue;
+		entry->command->text_row = 0;
+		if (--row->commands == 0)
+			TAILQ_INSERT_TAIL(rows, row, dead_link);
+	}
+}
+
+/* In the store's own buffer. */
+static const struct buf *put_together(struct journal_store *store,
+				      const struct journal_batch *batch,
+				      const struct text_insert *insert)
+{
+	buf_reset(&store->row);
+	for (size_t i = insert->first; i < insert->first + insert->count; i++)
+		buf_append(&store->row, buf_str(batch->shared_texts[i]),
+			   batch->shared_texts[i]->size);
+	return &store->row;
+}
+
+static int insert_row(struct journal_store *store, int64_t number, const struct buf *texts,
+		      struct error *err)
+{
+	sqlite3_stmt *statement = store->statements[INSERT_TEXTS];
+	int rc = buf_check(texts, "journal: texts of commands", err);
+	if (rc != 0)
+		return rc;
+	sqlite3_bind_int64(statement, 1, number);
+	sqlite3_bind_blob64(statement, 2, texts->data, texts->size, SQLITE_STATIC);
+	return journal_run(store, INSERT_TEXTS, err);
 }
 
 int journal_store_texts(struct journal_store *store, const struct journal_batch *batch,
 			struct error *err)
 {
-	sqlite3_stmt *statement = store->statements[INSERT_TEXTS];
-	int rc = buf_check(&batch->shared_texts, "journal: texts of commands", err);
+	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < batch->text_count; i++) {
 		const struct text_insert *insert = &batch->text_inserts[i];
-		const char *bytes =
-		    insert->bytes != NULL ? insert->bytes : batch->shared_texts.data + insert->at;
-		sqlite3_bind_int64(statement, 1, insert->number);
-		sqlite3_bind_blob64(statement, 2, bytes, insert->size, SQLITE_STATIC);
-		rc = journal_run(store, INSERT_TEXTS, err);
+		rc = insert_row(
+		    store, insert->number,
+		    insert->own != NULL ? insert->own : put_together(store, batch, insert), err);
 	}
 	return rc;
 }

@@ -62,7 +62,9 @@ void loop_next_turn(struct loop *loop, struct loop_task *task);
 struct loop_work;
 struct loop_work *loop_work_new(struct loop *loop, void (*run)(void *context),
 				void (*on_done)(void *context), void *context);
-/* Not while it is running. */
+/* Is there a thread to be had? libuv would end the process where there is none. */
+bool loop_work_is_possible(struct loop_work *work);
+/* Not while it is running, nor where it is not possible. */
 void loop_work_start(struct loop_work *work);
 bool loop_work_is_running(const struct loop_work *work);
 /* Before the loop ends: blocks until run has returned. There is no on_done then, nor another

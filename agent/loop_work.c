@@ -12,6 +12,7 @@ struct loop_work {
 	void (*on_done)(void *context);
 	void *context;
 	uv_sem_t has_run;
+	bool is_possible;
 	bool is_running; /* until on_done, or loop_work_wait */
 	bool is_queued;  /* libuv has the request, which it gives back in a turn of the loop */
 	bool is_freed;   /* … and then it goes */
@@ -65,6 +66,21 @@ static void on_after(uv_work_t *request, int status)
 	uv_sem_wait(&work->has_run); /* it was posted: this only takes it back */
 	work->is_running = false;
 	work->on_done(work->context);
+}
+
+static void do_nothing(void *context)
+{
+	(void)context;
+}
+
+bool loop_work_is_possible(struct loop_work *work)
+{
+	uv_thread_t thread;
+	if (work->is_possible || uv_thread_create(&thread, do_nothing, NULL) != 0)
+		return work->is_possible;
+	uv_thread_join(&thread);
+	work->is_possible = true;
+	return true;
 }
 
 void loop_work_start(struct loop_work *work)

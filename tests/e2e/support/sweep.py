@@ -3,7 +3,6 @@ error, for each N. The agent must not crash, not hang, lose nothing and repeat n
 
 import collections
 import concurrent.futures
-import contextlib
 import json
 import pathlib
 import re
