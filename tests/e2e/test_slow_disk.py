@@ -15,12 +15,18 @@ pytestmark = [pytest.mark.timing,
               pytest.mark.skipif(not can_trace(), reason="strace may not trace here")]
 
 
+def agent_with_one_under_way(fake, raw, url, **settings):
+    """Not alone the next command is written on the other thread."""
+    agent = Agent(fake.settings(POLL_WAIT_SECONDS=1, **settings)).start()
+    first = fake.give({"method": "POST", "url": url})
+    raw.wait_for(url)
+    return agent, first
+
+
 def test_polling_and_what_is_under_way_go_on_while_a_command_is_written(fake, raw):
-    agent = Agent(fake.settings(POLL_WAIT_SECONDS=1)).start()
     gate = Gate(answer(body=b"first"))
     first_url, second_url = raw.url(gate), raw.url(text("second"))
-    first = fake.give({"method": "POST", "url": first_url})
-    raw.wait_for(first_url)
+    agent, first = agent_with_one_under_way(fake, raw, first_url)
     with slow_syncs(agent, SYNC_SECONDS):
         receives = len(fake.calls_to("receive"))
         begun = time.monotonic()
@@ -38,11 +44,9 @@ def test_polling_and_what_is_under_way_go_on_while_a_command_is_written(fake, ra
 
 def test_what_becomes_something_else_while_it_is_written_is_written_again(fake, raw):
     """The second waits for the first's place and gets it while it is written as waiting."""
-    agent = Agent(fake.settings(POLL_WAIT_SECONDS=1, MAX_IN_FLIGHT_PER_HOST=1)).start()
     gate, second_gate = Gate(answer(body=b"first")), Gate(answer(body=b"second"))
     url = raw.url(gate, second_gate)
-    first = fake.give({"method": "POST", "url": url})
-    raw.wait_for(url)
+    agent, first = agent_with_one_under_way(fake, raw, url, MAX_IN_FLIGHT_PER_HOST=1)
     with slow_syncs(agent, SYNC_SECONDS):
         receives = len(fake.calls_to("receive"))
         second = fake.give({"method": "POST", "url": url})
@@ -59,11 +63,9 @@ def test_what_becomes_something_else_while_it_is_written_is_written_again(fake, 
 
 
 def test_a_death_while_the_disk_is_waited_for_repeats_and_loses_nothing(fake, raw):
-    agent = Agent(fake.settings(POLL_WAIT_SECONDS=1)).start()
     gate = Gate(answer(body=b"first"))
     first_url, second_url = raw.url(gate), raw.url(text("second"))
-    first = fake.give({"method": "POST", "url": first_url})
-    raw.wait_for(first_url)
+    agent, first = agent_with_one_under_way(fake, raw, first_url)
     with slow_syncs(agent, SYNC_SECONDS):
         receives = len(fake.calls_to("receive"))
         payload = {"method": "POST", "url": second_url}
