@@ -59,7 +59,7 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(PACKAGE_CFLAGS)
 CFLAGS += -std=c17 -fPIE $(WARNINGS) $(VARIANT_FLAGS)
 LDFLAGS += -pie -Wl,--as-needed -Wl,--gc-sections $(VARIANT_LDFLAGS)
 
-AGENT_LIBS := -lsqlite3 -lcurl -lz -lbrotlidec -lzstd -lssl -lcrypto -ljson-c -lyaml -luv -lunistring -lm
+AGENT_LIBS := -lsqlite3 -lbloom -lcurl -lz -lbrotlidec -lzstd -lssl -lcrypto -ljson-c -lyaml -luv -lunistring -lm
 SERVICE_LIBS := -lmicrohttpd -lcurl -lssl -lcrypto -ljson-c -lyaml -luv -lsqlite3 -lunistring -lz -lm
 TEST_LIBS := -lcriterion
 

@@ -16,8 +16,8 @@ enum {
 	TIDY_MS = 60000,
 	TIDY_MORE_MS = 20, /* there is more to drop than is dropped at once */
 	SAY_FULL_MS = 60000,
-	GOOD_PART = 16, /* of what is under way: one of so many */
-	SLOW_MS = 5,    /* a disk whose transactions take that long is never waited for */
+	GOOD_PART = 2, /* of what is under way: one of so many */
+	SLOW_MS = 5,   /* a disk whose transactions take that long is never waited for */
 };
 
 /* -- one transaction: made here, written on the other thread, ended here ----------------------- */
@@ -33,21 +33,24 @@ static void write_batch(struct journal_store *store, struct journal_batch *batch
 		journal_store_roll_back(store);
 }
 
-static void tidy(struct journal *journal)
-{
-	if (journal->is_tidying)
-		journal->is_more_to_drop = journal_drop_old(&journal->store);
-	else
-		journal_make_room(&journal->store);
-}
-
 static void run(void *context)
 {
 	struct journal *journal = context;
-	if (journal->written != NULL)
-		write_batch(&journal->store, journal->written);
-	else
-		tidy(journal);
+	struct journal_store *store = &journal->store;
+	switch (journal->work) {
+	case WORK_WRITE:
+		write_batch(store, journal->written);
+		break;
+	case WORK_TIDY:
+		journal->is_more_to_drop = journal_drop_old(store);
+		break;
+	case WORK_ROOM:
+		journal_make_room(store);
+		break;
+	case WORK_SCAN:
+		journal_store_scan(store, journal->known.scan);
+		break;
+	}
 }
 
 static void write_later(struct journal *journal, struct command *command)
@@ -120,6 +123,7 @@ static int begin_anew(struct journal *journal, struct error *err)
 	if (rc == 0) {
 		journal->store.dropped_until = 0;
 		journal_count_spooled(&journal->store);
+		journal_known_begin(journal);
 		journal->is_begun_anew = true;
 		journal->events.on_begun_anew(journal->events.context);
 	}
@@ -136,7 +140,7 @@ static bool has_changes(const struct journal *journal)
 static bool has_work(const struct journal *journal)
 {
 	return has_changes(journal) || journal->is_damaged || journal->is_tidy_due ||
-	       journal->is_room_due;
+	       journal->is_room_due || journal->known.is_scan_due;
 }
 
 static size_t in_flight(const struct journal *journal)
@@ -159,7 +163,7 @@ static void flush_soon(struct journal *journal)
 	loop_defer(journal->loop, &journal->flush);
 }
 
-static void on_batch_written(struct journal *journal, struct journal_batch *batch)
+static void on_batch_committed(struct journal *journal, struct journal_batch *batch)
 {
 	backoff_succeed(&journal->trouble);
 	journal->is_begun_anew = false;
@@ -214,7 +218,8 @@ static void say_forgetting(struct journal *journal)
 static void on_tidied(struct journal *journal)
 {
 	const struct journal_store *store = &journal->store;
-	if (journal->is_tidying)
+	journal_known_forget(journal);
+	if (journal->work == WORK_TIDY)
 		loop_timer_start(journal->tidy, journal->is_more_to_drop ? TIDY_MORE_MS : TIDY_MS);
 	journal->is_full = store->is_full;
 	if (store->forgets_early && !journal->is_forgetting_said)
@@ -227,20 +232,32 @@ static void on_tidied(struct journal *journal)
 		journal->is_posted_due = true; /* then these answers may go */
 }
 
-static void on_written(void *context)
+static void on_batch_written(struct journal *journal, struct journal_batch *batch)
 {
-	struct journal *journal = context;
-	struct journal_batch *batch = journal->written;
 	journal->written = NULL;
-	if (batch != NULL)
-		journal->is_disk_slow = batch->took_ms >= SLOW_MS;
-	journal_end_reading(journal); /* what was read before may be what it was no longer */
-	if (batch == NULL)
-		on_tidied(journal);
-	else if (batch->rc == 0)
-		on_batch_written(journal, batch);
+	journal->is_disk_slow = batch->took_ms >= SLOW_MS;
+	if (batch->rc == 0)
+		on_batch_committed(journal, batch);
 	else
 		on_batch_failed(journal, batch);
+}
+
+static void on_done(void *context)
+{
+	struct journal *journal = context;
+	journal_end_reading(journal); /* what was read before may be what it was no longer */
+	switch (journal->work) {
+	case WORK_WRITE:
+		on_batch_written(journal, journal->written);
+		break;
+	case WORK_TIDY:
+	case WORK_ROOM:
+		on_tidied(journal);
+		break;
+	case WORK_SCAN:
+		journal_known_end_scan(&journal->known);
+		break;
+	}
 	tell_room(journal);
 	if (has_work(journal))
 		flush_soon(journal);
@@ -257,36 +274,59 @@ static bool is_alone(const struct journal *journal, const struct journal_batch *
 
 /* May another thread have the store? Only when the loop has something else to look things up in; for
  * that, and for the thread, the system may have no room just now. */
-static bool may_leave(struct journal *journal, const struct journal_batch *batch)
+static bool may_leave(struct journal *journal)
 {
 	struct error ignored;
-	if (batch == NULL)
+	bool is_dropping = journal->work == WORK_TIDY || journal->work == WORK_ROOM;
+	if (is_dropping) /* so that what is idle needs no thread */
 		return journal->reader.db != NULL;
-	if (batch->is_rewriting || is_alone(journal, batch))
+	if (journal->work == WORK_WRITE &&
+	    (journal->written->is_rewriting || is_alone(journal, journal->written)))
 		return false;
 	return loop_work_is_possible(journal->writing) &&
 	       (journal->reader.db != NULL || journal_open_reader(journal, &ignored) == 0);
 }
 
-/* What to do next: drop, or write. */
-static void choose(struct journal *journal)
+/* Writes and pieces of a scan take turns. */
+static enum journal_work what_next(const struct journal *journal)
 {
-	bool is_dropping = journal->is_tidy_due || journal->is_room_due;
-	journal->written = is_dropping ? NULL : journal_batch_new(journal);
-	journal->is_tidying = journal->is_tidy_due;
-	journal->is_tidy_due = journal->is_room_due = false;
+	if (journal->is_tidy_due)
+		return WORK_TIDY;
+	if (journal->is_room_due)
+		return WORK_ROOM;
+	bool may_scan = journal->work != WORK_SCAN || !has_changes(journal);
+	return journal->known.is_scan_due && may_scan ? WORK_SCAN : WORK_WRITE;
 }
 
-static void write_something(struct journal *journal)
+static void prepare(struct journal *journal)
 {
-	choose(journal);
+	journal->work = what_next(journal);
+	switch (journal->work) {
+	case WORK_WRITE:
+		journal->written = journal_batch_new(journal);
+		break;
+	case WORK_TIDY:
+		journal->is_tidy_due = journal->is_room_due = false;
+		break;
+	case WORK_ROOM:
+		journal->is_room_due = false;
+		break;
+	case WORK_SCAN:
+		journal_known_prepare_scan(&journal->known);
+		break;
+	}
+}
+
+static void do_something(struct journal *journal)
+{
+	prepare(journal);
 	journal_end_reading(journal);
-	if (may_leave(journal, journal->written)) {
+	if (may_leave(journal)) {
 		loop_work_start(journal->writing);
 		return;
 	}
 	run(journal);
-	on_written(journal);
+	on_done(journal);
 }
 
 /* Without a journal everything counts as written. */
@@ -312,7 +352,7 @@ static void flush(void *context)
 	else if (journal->is_damaged && begin_anew(journal, &err) != 0)
 		try_later(journal, &err);
 	else if (has_work(journal) || journal->trouble.failures > 0)
-		write_something(journal); /* nothing at all, to see that it can be written again */
+		do_something(journal); /* nothing at all, to see that it can be written again */
 }
 
 void journal_write(struct journal *journal, struct command *command)
@@ -438,6 +478,8 @@ int journal_load_answer(struct journal *journal, const struct command *command,
 static int find(struct journal *journal, const char *id, struct posted_row *posted,
 		struct error *err)
 {
+	if (!journal_known_may_have(&journal->known, journal_id_key(id)))
+		return ERR_NOT_FOUND;
 	const struct posted_row *recent = journal_posted_find(journal, id);
 	if (recent != NULL) {
 		*posted = *recent;
@@ -495,7 +537,7 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 	buf_init(&journal->store.row, SIZE_MAX / 2);
 	journal->flush = (struct loop_task){.run = flush, .context = journal};
 	journal->end_reading = (struct loop_task){.run = end_reading, .context = journal};
-	journal->writing = loop_work_new(loop, run, on_written, journal);
+	journal->writing = loop_work_new(loop, run, on_done, journal);
 	journal->lazy = loop_timer_new(loop, on_lazy, journal);
 	journal->retry = loop_timer_new(loop, on_retry, journal);
 	journal->tidy = loop_timer_new(loop, on_tidy, journal);
@@ -509,11 +551,12 @@ struct journal *journal_open(struct loop *loop, const struct settings *settings,
 		return NULL;
 	}
 	journal_count_spooled(&journal->store);
+	journal_known_begin(journal);
 	journal->had_room = true; /* nobody waits for room yet */
-	journal->is_tidying = true;
-	tidy(journal);
-	on_tidied(journal);
-	tell_room(journal);
+	journal->is_tidy_due = true;
+	prepare(journal);
+	run(journal);
+	on_done(journal);
 	return journal;
 }
 
@@ -572,6 +615,7 @@ void journal_close(struct journal *journal)
 	if (journal->store.db != NULL)
 		write_last(journal);
 	journal_posted_release(journal);
+	journal_known_release(&journal->known);
 	journal_texts_release_all(journal);
 	buf_release(&journal->store.row);
 	loop_cancel(journal->loop, &journal->flush);

@@ -6,6 +6,7 @@
  *     journal_posted.c   … of what the source has, in batches
  *     journal_store.c    writes the rows
  *     journal_room.c     drops what is old
+ *     journal_known.c    which ids need not be looked for
  *     journal_read.c     looks for commands, reads answers
  *     journal_walk.c     reads what waits
  *     journal_open.c     opens the folder and the database
@@ -36,6 +37,7 @@
 #include "agent/backoff.h"
 #include "agent/journal.h"
 
+#include <bloom.h>
 #include <sys/queue.h>
 #include <uthash.h>
 
@@ -69,7 +71,7 @@ enum statement {
 };
 
 /* Those that read. */
-enum query { BEGIN_READING, END_READING, SELECT_POSTED, SELECT_ANSWER, QUERIES };
+enum query { BEGIN_READING, END_READING, SELECT_POSTED, SELECT_ANSWER, SELECT_KEYS, QUERIES };
 
 /* The database, and what is known of it. */
 struct journal_store {
@@ -83,6 +85,7 @@ struct journal_store {
 	uint64_t added_bytes;  /* since it was last looked whether there is room */
 	uint64_t used_bytes;   /* … and what it held then */
 	int64_t dropped_until; /* answers up to this number are gone */
+	int64_t dropped_rows;  /* of `posted`, since the loop took note of it */
 	bool is_full;          /* JOURNAL_MAX_MB is reached by answers that still wait */
 	bool forgets_early;    /* JOURNAL_MAX_MB is too small for DEDUPE_HOURS */
 };
@@ -172,6 +175,24 @@ struct journal_reader {
 	struct sqlite3_stmt *queries[QUERIES];
 };
 
+/* Which ids `posted` may have a row for (journal_known.c). */
+struct journal_known {
+	struct bloom bloom; /* of keys */
+	bool is_complete;   /* a key that is not in it is not in `posted` */
+	bool is_scan_due;   /* a piece of the scan for what is missing … */
+	int64_t next_key;   /* … which goes on there */
+	struct journal_scan
+	    *scan; /* its last piece; NULL: none. It is the work's while that runs */
+};
+
+/* What the other thread does, or the loop in its stead. */
+enum journal_work {
+	WORK_WRITE, /* a batch */
+	WORK_TIDY,  /* what is old is dropped */
+	WORK_ROOM,  /* … or only what JOURNAL_MAX_MB does not allow */
+	WORK_SCAN,  /* keys of `posted` are read */
+};
+
 struct journal {
 	struct loop *loop;
 	const struct settings *settings;
@@ -191,8 +212,9 @@ struct journal {
 	struct text_row *text_rows;
 	struct text_row_list dead_texts; /* go with the next transaction */
 	struct loop_work *writing;
-	struct journal_batch *written; /* what is being written; NULL: … */
-	bool is_tidying;               /* what is old is dropped, or only room is made */
+	enum journal_work work;        /* that runs, or ran last */
+	struct journal_batch *written; /* what is being written */
+	struct journal_known known;
 	bool is_more_to_drop;
 	struct loop_task flush;
 	struct loop_task end_reading;
@@ -236,6 +258,8 @@ void journal_batch_free(struct journal_batch *batch);
 void journal_posted_add(struct journal *journal, const struct command *command);
 /* One that waits; NULL: it does not. */
 const struct posted_row *journal_posted_find(const struct journal *journal, const char *id);
+/* All that wait. */
+void journal_posted_make_known(struct journal *journal);
 bool journal_posted_is_due(const struct journal *journal);
 /* What is due of it, for the next transaction; NULL: nothing. journal_posted_written when that is
  * committed. */
@@ -261,6 +285,18 @@ void journal_texts_move(struct text_row_list *to, struct text_row_list *from);
 void journal_texts_forget_rows(struct journal *journal, struct text_row_list *rows);
 void journal_texts_release_all(struct journal *journal);
 
+/* From what the store's tables say; once more when they are another database's. */
+void journal_known_begin(struct journal *journal);
+void journal_known_release(struct journal_known *known);
+void journal_known_add(struct journal_known *known, int64_t id_key);
+/* False: `posted` has no row with that key, nor does one wait to be written. */
+bool journal_known_may_have(struct journal_known *known, int64_t id_key);
+/* Rows were dropped: when they are many, their keys go. */
+void journal_known_forget(struct journal *journal);
+/* Before and after journal_store_scan. */
+void journal_known_prepare_scan(struct journal_known *known);
+void journal_known_end_scan(struct journal_known *known);
+
 /* -- the store: whoever has it -- */
 
 /* One transaction, all or nothing. */
@@ -281,6 +317,9 @@ NODISCARD int journal_store_dead_texts(struct journal_store *store,
 /* A slice of what is due. */
 NODISCARD int journal_store_posted(struct journal_store *store, struct posted_batch *batch,
 				   int64_t next_seq, struct error *err);
+
+/* The next keys of `posted`, in their order. */
+void journal_store_scan(struct journal_store *store, struct journal_scan *scan);
 
 /* Does this go to a file beside the database? */
 bool journal_is_kept_as_file(const struct spool *content);

@@ -64,6 +64,7 @@ void journal_posted_add(struct journal *journal, const struct command *command)
 		posted->row.id_key = journal_id_key(command->id);
 		HASH_ADD_KEYPTR(hh, journal->posted, posted->row.id, strlen(posted->row.id),
 				posted);
+		journal_known_add(&journal->known, posted->row.id_key);
 	}
 	posted->row.seq = command->journal_seq;
 	posted->row.answer = command->journal_answer;
@@ -83,6 +84,19 @@ const struct posted_row *journal_posted_find(const struct journal *journal, cons
 	if (posted == NULL && journal->batch != NULL)
 		HASH_FIND_STR(journal->batch->by_id, id, posted);
 	return posted != NULL ? &posted->row : NULL;
+}
+
+static void make_known(struct journal_known *known, const struct posted *posted)
+{
+	for (; posted != NULL; posted = posted->hh.next)
+		journal_known_add(known, posted->row.id_key);
+}
+
+void journal_posted_make_known(struct journal *journal)
+{
+	make_known(&journal->known, journal->posted);
+	if (journal->batch != NULL)
+		make_known(&journal->known, journal->batch->by_id);
 }
 
 bool journal_posted_is_due(const struct journal *journal)

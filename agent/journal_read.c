@@ -15,6 +15,7 @@ const char *const journal_query_texts[QUERIES] = {
 		      " WHERE id_key = ?1 ORDER BY number DESC",
     [SELECT_ANSWER] = "SELECT answer_file, checksum, answer FROM answers WHERE number = ?1"
 		      " AND id = ?2",
+    [SELECT_KEYS] = "SELECT id_key FROM posted WHERE id_key >= ?1 ORDER BY id_key",
 };
 
 /* A connection with its queries. */
@@ -134,7 +135,8 @@ static int read_file(const struct journal *journal, const char *name, enum journ
 	int rc = how == JOURNAL_LOAD_AS_STORED ? spool_open(json, path, err)
 					       : file_read(path, &content, err);
 	/* Files that are dropped go before their rows. */
-	bool is_being_dropped = loop_work_is_running(journal->writing) && journal->written == NULL;
+	bool is_being_dropped = loop_work_is_running(journal->writing) &&
+				(journal->work == WORK_TIDY || journal->work == WORK_ROOM);
 	if (rc == ERR_NOT_FOUND && !is_being_dropped)
 		rc = ERR_INVALID; /* nobody has dropped it, it is missing */
 	if (rc == 0 && how == JOURNAL_LOAD_INTO_MEMORY)

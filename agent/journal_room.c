@@ -127,8 +127,11 @@ static bool drop_posted(struct journal_store *store, int64_t until)
 {
 	remove_spooled(store, "SELECT answer_file, answer_size" ANSWERS_OF_POSTED, 0, until);
 	(void)execute(store, "DELETE" ANSWERS_OF_POSTED, 0, until);
-	return execute(store, "DELETE FROM posted WHERE number > ?1 AND number <= ?2", 0, until) &&
-	       sqlite3_changes(store->db) > 0;
+	if (!execute(store, "DELETE FROM posted WHERE number > ?1 AND number <= ?2", 0, until))
+		return false;
+	int rows = sqlite3_changes(store->db);
+	store->dropped_rows += rows;
+	return rows > 0;
 }
 
 /* The rows that keep a command from being executed twice go last: a duplicate that comes so

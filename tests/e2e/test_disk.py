@@ -383,6 +383,26 @@ def test_a_great_many_are_marked_as_posted_in_slices(fake, fake_agent, raw):
     agent.stop()
 
 
+def test_all_that_was_posted_in_an_earlier_life_is_known_in_the_next(fake, fake_agent, raw):
+    """At once, and when the next life has read their keys, which it does a thousand at a time."""
+    agent = fake_agent(MAX_IN_FLIGHT=2000, MAX_IN_FLIGHT_PER_HOST=500)
+    payload = {"method": "POST", "url": raw.url(text("done"))}
+    ids = [fake.give(payload) for _ in range(2500)]
+    fake.wait_for(lambda: {update["commandId"] for update in fake.updates} >= set(ids))
+    agent.stop()
+    following = next_life(agent)
+    answers = len(fake.updates)
+    fake.give(payload, commandId=ids[7])
+    fake.wait_for(lambda: len(fake.updates) == answers + 1)
+    fake.wait_end(fake.give(payload))  # a new one, with which the reading begins
+    answers = len(fake.updates)
+    for command_id in ids:
+        fake.give(payload, commandId=command_id)
+    fake.wait_for(lambda: len(fake.updates) == answers + 2500)
+    assert len(raw.requests(payload["url"])) == 2501
+    following.stop()
+
+
 @pytest.mark.parametrize("is_changed", [False, True], ids=["sound", "changed by the disk"])
 def test_a_large_command_is_a_file_until_it_has_ended(fake, raw, is_changed):
     """It outlives the agent, and goes with its answer, or at the next start."""
