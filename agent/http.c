@@ -252,41 +252,43 @@ static CURLcode on_tls_context(CURL *easy, void *ssl_ctx, void *context)
 }
 
 /* libcurl reads "Name:" as "leave it out" and "Name;" as "send it without a value". */
-static void append_header(struct http_exchange *exchange, const char *name, const char *value)
+static void append_line(struct http_exchange *exchange, const char *line)
 {
-	value += strspn(value, " \t");
-	char *line = value[0] == '\0' ? mem_printf("%s;", name) : mem_printf("%s: %s", name, value);
 	struct curl_slist *longer = curl_slist_append(exchange->header_lines, line);
-	free(line);
 	if (longer == NULL)
 		abort(); /* as mem.h does */
 	exchange->header_lines = longer;
 }
 
-static void suppress_header(struct http_exchange *exchange, const char *name)
+/* In the caller's buffer: libcurl makes a copy. */
+static void append_header(struct http_exchange *exchange, struct buf *line, const char *name,
+			  const char *value)
 {
-	char *line = mem_printf("%s:", name);
-	struct curl_slist *longer = curl_slist_append(exchange->header_lines, line);
-	free(line);
-	if (longer == NULL)
+	value += strspn(value, " \t");
+	buf_reset(line);
+	buf_append_str(line, name);
+	buf_append_str(line, value[0] == '\0' ? ";" : ": ");
+	if (buf_append_str(line, value) != 0)
 		abort(); /* as mem.h does */
-	exchange->header_lines = longer;
+	append_line(exchange, line->data);
 }
 
 static void set_headers(struct http_exchange *exchange, const struct http_request *request)
 {
+	struct buf line = BUF_INIT(SIZE_MAX / 2);
 	for (size_t i = 0; request->headers != NULL && i < request->headers->count; i++)
-		append_header(exchange, request->headers->items[i].name,
+		append_header(exchange, &line, request->headers->items[i].name,
 			      request->headers->items[i].value);
 	if (request->decode && (request->headers == NULL ||
 				http_headers_get(request->headers, "Accept-Encoding") == NULL))
-		append_header(exchange, "Accept-Encoding", HTTP_DECODE_ACCEPTED);
+		append_header(exchange, &line, "Accept-Encoding", HTTP_DECODE_ACCEPTED);
+	buf_wipe(&line); /* it may hold a token */
 	/* Without this a body over 1 MiB waits a second for "100 Continue". */
-	suppress_header(exchange, "Expect");
+	append_line(exchange, "Expect:");
 	if (request->body_kind != HTTP_BODY_FORM &&
 	    (request->headers == NULL ||
 	     http_headers_get(request->headers, "Content-Type") == NULL))
-		suppress_header(exchange, "Content-Type");
+		append_line(exchange, "Content-Type:");
 	curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER, exchange->header_lines);
 }
 

@@ -16,7 +16,7 @@ enum {
 	TIDY_MS = 60000,
 	TIDY_MORE_MS = 20, /* there is more to drop than is dropped at once */
 	SAY_FULL_MS = 60000,
-	GOOD_PART = 2, /* of what is under way: one of so many */
+	GOOD_PART = 4, /* of what is under way: one of so many */
 	SLOW_MS = 5,   /* a disk whose transactions take that long is never waited for */
 };
 

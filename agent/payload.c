@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,55 +70,84 @@ static void parse_url(struct json_object *json, struct payload *payload, struct 
 		problems_add(problems, "url: %s", err.message);
 }
 
+/* Where a header's value stands: "headers[2]: Accept[0]". */
+struct header_place {
+	bool is_in_list; /* of objects: */
+	size_t item;
+	const char *name;
+	bool is_in_array; /* of values: */
+	size_t index;
+};
+
+static void add_header_problem(struct problems *problems, const struct header_place *place,
+			       const char *what)
+{
+	char item[32] = "";
+	char index[32] = "";
+	if (place->is_in_list)
+		snprintf(item, sizeof item, "[%zu]", place->item);
+	if (place->is_in_array)
+		snprintf(index, sizeof index, "[%zu]", place->index);
+	problems_add(problems, "headers%s: %s%s: %s", item, place->name, index, what);
+}
+
 /* A header's value as text: strings, numbers and booleans are. */
-static void add_header(struct payload *payload, const char *path, const char *name,
+static void add_header(struct payload *payload, const struct header_place *place,
 		       struct json_object *value, struct problems *problems)
 {
+	const char *name = place->name;
+	char what[80];
 	enum json_type type = json_object_get_type(value);
 	if (type != json_type_string && type != json_type_int && type != json_type_double &&
 	    type != json_type_boolean) {
-		problems_add(problems, "%s: must be a string, number or boolean, not %s", path,
-			     json_type_name(value));
+		snprintf(what, sizeof what, "must be a string, number or boolean, not %s",
+			 json_type_name(value));
+		add_header_problem(problems, place, what);
 		return;
 	}
 	const char *text = json_object_get_string(value);
 	size_t size =
 	    type == json_type_string ? (size_t)json_object_get_string_len(value) : strlen(text);
-	if (!str_is_header_value(text, size))
-		problems_add(problems, "%s: the value holds CR, LF or NUL", path);
-	else if (payload->headers.count >= LIMIT_HEADERS)
-		problems_add(problems, "%s: more than %d headers", path, LIMIT_HEADERS);
-	else if (!is_listed(name, FRAMING_HEADERS))
+	if (!str_is_header_value(text, size)) {
+		add_header_problem(problems, place, "the value holds CR, LF or NUL");
+	} else if (payload->headers.count >= LIMIT_HEADERS) {
+		snprintf(what, sizeof what, "more than %d headers", LIMIT_HEADERS);
+		add_header_problem(problems, place, what);
+	} else if (!is_listed(name, FRAMING_HEADERS)) {
 		http_headers_add(&payload->headers, name, text);
+	}
 }
 
-static void parse_header(struct payload *payload, const char *path, const char *name,
+static void parse_header(struct payload *payload, const struct header_place *at,
 			 struct json_object *value, struct problems *problems)
 {
-	if (!str_is_token(name, strlen(name))) {
-		problems_add(problems, "%s: \"%s\" is not a header name", path, name);
+	struct header_place place = *at;
+	if (!json_object_is_type(value, json_type_array)) {
+		add_header(payload, &place, value, problems);
 		return;
 	}
-	char *value_path = mem_printf("%s: %s", path, name);
-	if (json_object_is_type(value, json_type_array)) {
-		size_t count = json_object_array_length(value);
-		for (size_t i = 0; i < count && i <= LIMIT_HEADERS; i++) {
-			char *item_path = mem_printf("%s[%zu]", value_path, i);
-			add_header(payload, item_path, name, json_object_array_get_idx(value, i),
-				   problems);
-			free(item_path);
-		}
-	} else {
-		add_header(payload, value_path, name, value, problems);
-	}
-	free(value_path);
+	size_t count = json_object_array_length(value);
+	place.is_in_array = true;
+	for (place.index = 0; place.index < count && place.index <= LIMIT_HEADERS; place.index++)
+		add_header(payload, &place, json_object_array_get_idx(value, place.index),
+			   problems);
 }
 
-static void parse_header_object(struct payload *payload, const char *path,
+/* place is that of the object. */
+static void parse_header_object(struct payload *payload, struct header_place place,
 				struct json_object *object, struct problems *problems)
 {
 	json_object_object_foreach(object, name, value)
-	    parse_header(payload, path, name, value, problems);
+	{
+		place.name = name;
+		if (str_is_token(name, strlen(name)))
+			parse_header(payload, &place, value, problems);
+		else if (place.is_in_list)
+			problems_add(problems, "headers[%zu]: \"%s\" is not a header name",
+				     place.item, name);
+		else
+			problems_add(problems, "headers: \"%s\" is not a header name", name);
+	}
 }
 
 static void parse_headers(struct json_object *json, struct payload *payload,
@@ -127,7 +157,7 @@ static void parse_headers(struct json_object *json, struct payload *payload,
 	if (headers == NULL)
 		return;
 	if (json_object_is_type(headers, json_type_object)) {
-		parse_header_object(payload, "headers", headers, problems);
+		parse_header_object(payload, (struct header_place){0}, headers, problems);
 		return;
 	}
 	if (!json_object_is_type(headers, json_type_array)) {
@@ -138,13 +168,12 @@ static void parse_headers(struct json_object *json, struct payload *payload,
 	size_t count = json_object_array_length(headers);
 	for (size_t i = 0; i < count; i++) {
 		struct json_object *item = json_object_array_get_idx(headers, i);
-		char *path = mem_printf("headers[%zu]", i);
+		struct header_place place = {.is_in_list = true, .item = i};
 		if (json_object_is_type(item, json_type_object))
-			parse_header_object(payload, path, item, problems);
+			parse_header_object(payload, place, item, problems);
 		else
-			problems_add(problems, "%s: must be an object, not %s", path,
+			problems_add(problems, "headers[%zu]: must be an object, not %s", i,
 				     json_type_name(item));
-		free(path);
 	}
 }
 

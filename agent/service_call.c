@@ -24,8 +24,8 @@ struct service_call {
 	struct transport_outcome outcome;
 	struct json_parser *parser;
 	struct loop_task parse; /* a piece */
+	const char *method;
 	char *url;
-	char *what; /* "POST https://host/path" */
 	struct buf body;
 	bool wipes_answer;
 	struct json_object *answer;     /* parsed */
@@ -145,7 +145,6 @@ static void service_call_free(struct service_call *call)
 		buf_wipe(&call->text);
 	buf_release(&call->text);
 	free(call->url);
-	free(call->what);
 	buf_release(&call->body);
 	free(call);
 }
@@ -156,11 +155,27 @@ static void finish(struct service_call *call)
 	service_call_free(call);
 }
 
+/* "POST https://host/path": without parameters, which may be long. The caller frees it. */
+static char *describe(const struct service_call *call)
+{
+	struct url url;
+	struct error err;
+	if (url_parse(call->url, &url, &err) != 0)
+		return mem_strdup(call->method);
+	char *shown = url_for_log(&url);
+	char *what = mem_printf("%s %s", call->method, shown);
+	free(shown);
+	url_release(&url);
+	return what;
+}
+
 static void fail(struct service_call *call, const struct error *err)
 {
+	char *what = describe(call);
 	call->outcome.is_ok = false;
 	snprintf(call->outcome.reason, sizeof call->outcome.reason,
-		 "%s: the answer is not what the API says: %s", call->what, err->message);
+		 "%s: the answer is not what the API says: %s", what, err->message);
+	free(what);
 }
 
 /* False: there is more to parse. */
@@ -190,7 +205,10 @@ static void on_response(void *context, struct http_response *response)
 {
 	struct service_call *call = context;
 	call->exchange = NULL;
-	transport_outcome_from_response(&call->outcome, response, call->what);
+	bool is_ok = response->status >= 200 && response->status <= 299;
+	char *what = is_ok ? NULL : describe(call); /* which takes as long as all else here */
+	transport_outcome_from_response(&call->outcome, response, what);
+	free(what);
 	call->text = *response->body;
 	*response->body = BUF_INIT(0);
 	if (!call->outcome.is_ok) {
@@ -210,24 +228,6 @@ static void renew_request_id(struct service_api *api)
 	}
 }
 
-/* For messages: without parameters, which may be long. */
-static char *describe(const struct service_api *api, const char *method,
-		      const char *const *segments)
-{
-	struct url url;
-	struct error err;
-	char *bare = url_build(&api->url, segments, NULL);
-	char *what = NULL;
-	if (url_parse(bare, &url, &err) == 0) {
-		char *shown = url_for_log(&url);
-		what = mem_printf("%s %s", method, shown);
-		free(shown);
-		url_release(&url);
-	}
-	free(bare);
-	return what != NULL ? what : mem_strdup(method);
-}
-
 static struct service_call *start(struct service_api *api, const char *method,
 				  const char *const *segments, const char *const *parameters,
 				  struct buf *body, int64_t timeout_ms, size_t max_answer_bytes,
@@ -239,7 +239,7 @@ static struct service_call *start(struct service_api *api, const char *method,
 	call->on_answer = on_answer;
 	call->context = context;
 	call->url = url_build(&api->url, segments, parameters);
-	call->what = describe(api, method, segments);
+	call->method = method;
 	call->body = *body;
 	*body = BUF_INIT(0);
 	struct http_request request = {

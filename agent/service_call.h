@@ -73,7 +73,8 @@ char *service_by_proxy(const struct http_response *response);
 /* What the peer asks for with Retry-After; 0: nothing. */
 int64_t service_retry_after_ms(const struct http_response *response);
 
-/* What a failed exchange means for the one who wants to try again. */
+/* What an exchange means for the one who wants to try again, if it failed. what it was about is for
+ * the message; it may be NULL where there is none (2xx). */
 void transport_outcome_from_response(struct transport_outcome *outcome,
 				     const struct http_response *response, const char *what);
 

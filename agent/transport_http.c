@@ -193,27 +193,30 @@ static void call_free(struct http_call *call)
 	free(call);
 }
 
-/* Appends one status: its short members by json-c, the answer as the text that it is. */
+/* before: what stands between the last member and the value. */
+static void append_member(struct buf *out, const char *before, const char *value)
+{
+	buf_append_str(out, before);
+	json_write_escaped(out, value, strlen(value));
+}
+
+/* Appends one status, whose body is JSON already. */
 static void append_update(struct buf *out, const struct transport_post *post)
 {
 	char created_at[CLOCK_TEXT_SIZE];
 	const struct answer *answer = post->answer;
-	struct json_object *update = json_new_object();
-	json_set_text(update, "commandId", post->command_id);
+	append_member(out, "{\"commandId\":\"", post->command_id);
 	if (post->receipt != NULL)
-		json_set_text(update, "receipt", post->receipt);
-	json_set_text(update, "status", answer_status_name(answer->status));
-	if (post->is_referenced)
-		json_set_text(update, "responseBodyDelivery", "referenced");
+		append_member(out, "\",\"receipt\":\"", post->receipt);
+	append_member(out, "\",\"status\":\"", answer_status_name(answer->status));
 	clock_format(answer->ended_at_ms, created_at);
-	json_set_text(update, "createdAt", created_at);
-	json_write(out, update);
-	json_object_put(update);
-	if (post->is_referenced)
+	append_member(out, "\",\"createdAt\":\"", created_at);
+	if (post->is_referenced) {
+		buf_append_str(out, "\",\"responseBodyDelivery\":\"referenced\"}");
 		return;
+	}
 	const struct buf *json = spool_memory(&answer->json);
-	buf_truncate(out, out->size - 1); /* the closing brace */
-	buf_append_str(out, ",\"body\":");
+	buf_append_str(out, "\",\"body\":");
 	buf_append(out, json->data, json->size);
 	buf_append_char(out, '}');
 }

@@ -95,7 +95,11 @@ int buf_append_str(struct buf *buf, const char *text)
 
 int buf_append_char(struct buf *buf, char byte)
 {
-	return buf_append(buf, &byte, 1);
+	if (buf->failed || buf->size >= buf->capacity || buf->size >= buf->max)
+		return buf_append(buf, &byte, 1);
+	buf->data[buf->size++] = byte;
+	buf->data[buf->size] = '\0';
+	return 0;
 }
 
 int buf_vprintf(struct buf *buf, const char *format, va_list args)

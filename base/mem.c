@@ -46,9 +46,8 @@ char *mem_strndup(const char *text, size_t length)
 {
 	char *copy;
 
-	if (length == SIZE_MAX)
+	if (length == SIZE_MAX || !(copy = malloc(length + 1))) /* not cleared: it may be large */
 		no_memory();
-	copy = mem_realloc_array(NULL, length + 1, 1); /* not cleared: it may be large */
 	if (length)
 		memcpy(copy, text, length);
 	copy[length] = '\0';

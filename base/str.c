@@ -1,11 +1,27 @@
 #include "base/str.h"
 
+#include <stdint.h>
 #include <string.h>
 #include <unistr.h>
 
+/* How many bytes it begins with that are ASCII, as most texts are to their end, in eights. */
+static size_t ascii_beginning(const char *bytes, size_t size)
+{
+	size_t at = 0;
+
+	for (uint64_t eight; size - at >= sizeof eight; at += sizeof eight) {
+		memcpy(&eight, bytes + at, sizeof eight);
+		if (eight & UINT64_C(0x8080808080808080))
+			break;
+	}
+	return at;
+}
+
 bool str_is_utf8(const char *bytes, size_t size)
 {
-	return u8_check((const uint8_t *)bytes, size) == NULL;
+	size_t ascii = ascii_beginning(bytes, size);
+
+	return u8_check((const uint8_t *)bytes + ascii, size - ascii) == NULL;
 }
 
 /* How many bytes the character has that begins with this byte; 1 for what begins none. */

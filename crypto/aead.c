@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* OpenSSL counts in int; larger texts go in pieces. */
-enum { PIECE_BYTES = 1 << 30 };
+enum {
+	PIECE_BYTES = 1 << 30, /* OpenSSL counts in int; larger texts go in pieces */
+	NONCES = 32,           /* a call of its generator costs as much for so many as for one */
+};
 
 /* OpenSSL 3.0 cannot copy a GCM context, so each seal is keyed anew from the copy. */
 struct aead {
@@ -17,6 +19,8 @@ struct aead {
 	EVP_CIPHER_CTX *opening; /* keyed once, used by one opening at a time */
 	bool is_opening;         /* it is in use; openings beside that key one of their own */
 	struct secret key;
+	uint8_t nonces[NONCES][AEAD_NONCE_SIZE]; /* random ones; each is used once */
+	size_t nonces_left;
 };
 
 struct aead_opening {
@@ -158,11 +162,20 @@ int aead_open(struct aead *aead, const uint8_t *nonce, size_t nonce_size,
 	return code;
 }
 
+static void take_nonce(struct aead *aead, uint8_t nonce[AEAD_NONCE_SIZE])
+{
+	if (aead->nonces_left == 0) {
+		random_bytes(aead->nonces, sizeof aead->nonces);
+		aead->nonces_left = NONCES;
+	}
+	memcpy(nonce, aead->nonces[--aead->nonces_left], AEAD_NONCE_SIZE);
+}
+
 struct aead_seal *aead_seal_begin(struct aead *aead, uint8_t nonce[AEAD_NONCE_SIZE])
 {
 	struct aead_seal *seal = mem_new(struct aead_seal);
 
-	random_bytes(nonce, AEAD_NONCE_SIZE);
+	take_nonce(aead, nonce);
 	seal->context = EVP_CIPHER_CTX_new();
 	if (!seal->context)
 		abort();
