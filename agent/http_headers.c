@@ -7,14 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { GROWTH = 8 };
+
 void http_headers_add(struct http_headers *headers, const char *name, const char *value)
 {
 	assert(str_is_token(name, strlen(name)));
 	assert(str_is_header_value(value, strlen(value)));
-	headers->items =
-	    mem_realloc_array(headers->items, headers->count + 1, sizeof headers->items[0]);
-	headers->items[headers->count++] =
-	    (struct http_header){.name = mem_strdup(name), .value = mem_strdup(value)};
+	if (headers->count % GROWTH == 0)
+		headers->items = mem_realloc_array(headers->items, headers->count + GROWTH,
+						   sizeof headers->items[0]);
+	size_t name_size = strlen(name) + 1;
+	size_t value_size = strlen(value) + 1;
+	struct http_header *header = &headers->items[headers->count++];
+	header->name = mem_realloc_array(NULL, name_size + value_size, 1);
+	header->value = header->name + name_size;
+	memcpy(header->name, name, name_size);
+	memcpy(header->value, value, value_size);
 }
 
 const char *http_headers_get(const struct http_headers *headers, const char *name)
@@ -32,7 +40,6 @@ void http_headers_remove(struct http_headers *headers, const char *name)
 	for (size_t i = 0; i < headers->count; i++) {
 		if (str_equal_nocase(headers->items[i].name, name)) {
 			free(headers->items[i].name);
-			free(headers->items[i].value);
 		} else {
 			headers->items[kept++] = headers->items[i];
 		}
@@ -48,10 +55,8 @@ void http_headers_copy(const struct http_headers *from, struct http_headers *to)
 
 void http_headers_release(struct http_headers *headers)
 {
-	for (size_t i = 0; i < headers->count; i++) {
+	for (size_t i = 0; i < headers->count; i++)
 		free(headers->items[i].name);
-		free(headers->items[i].value);
-	}
 	free(headers->items);
 	*headers = (struct http_headers){0};
 }

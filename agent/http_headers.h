@@ -7,8 +7,8 @@
 
 struct http_headers {
 	struct http_header {
-		char *name;
-		char *value;
+		char *name;  /* one allocation … */
+		char *value; /* … with its value */
 	} * items;
 	size_t count;
 };

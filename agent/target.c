@@ -20,11 +20,13 @@ struct target_call {
 	int64_t sent_bytes; /* of the hops before */
 	int64_t received_bytes;
 	int redirects;
-	/* The hop that is under way. */
+	/* The hop that is under way; url and headers are the payload's until a redirect changes them. */
 	const char *method;
-	struct url url;
-	struct http_headers headers;
+	const struct url *url;
+	const struct http_headers *headers;
 	bool has_body;
+	struct url own_url;
+	struct http_headers own_headers;
 };
 
 static void on_hop_done(void *context, struct http_response *response);
@@ -38,10 +40,10 @@ static void start_hop(struct target_call *call)
 	struct http_request request = {
 	    .profile = call->profile,
 	    .method = call->method,
-	    .url = call->url.text,
-	    .user = call->url.user,
-	    .password = call->url.password,
-	    .headers = &call->headers,
+	    .url = call->url->text,
+	    .user = call->url->user,
+	    .password = call->url->password,
+	    .headers = call->headers,
 	    .body_kind = call->has_body ? payload->body_kind : HTTP_BODY_NONE,
 	    .body = call->has_body ? body : NULL,
 	    .body_size = call->has_body ? body_size : 0,
@@ -59,8 +61,8 @@ static void start_hop(struct target_call *call)
 
 static void call_free(struct target_call *call)
 {
-	url_release(&call->url);
-	http_headers_release(&call->headers);
+	url_release(&call->own_url);
+	http_headers_release(&call->own_headers);
 	free(call);
 }
 
@@ -102,7 +104,7 @@ static void change_method(struct target_call *call, int status)
 	call->method = "GET";
 	call->has_body = false;
 	for (const char *const *name = BODY_HEADERS; *name != NULL; name++)
-		http_headers_remove(&call->headers, *name);
+		http_headers_remove(&call->own_headers, *name);
 }
 
 /* Credentials stay with the host, port and scheme that they were meant for. */
@@ -111,7 +113,7 @@ static void drop_credentials(struct target_call *call)
 	static const char *const OWN_HEADERS[] = {"Authorization", "Cookie", "Proxy-Authorization",
 						  "Host", NULL};
 	for (const char *const *name = OWN_HEADERS; *name != NULL; name++)
-		http_headers_remove(&call->headers, *name);
+		http_headers_remove(&call->own_headers, *name);
 }
 
 static void keep_user(const struct url *from, struct url *to)
@@ -120,6 +122,14 @@ static void keep_user(const struct url *from, struct url *to)
 		return;
 	to->user = mem_strdup(from->user);
 	to->password = from->password != NULL ? mem_strdup(from->password) : NULL;
+}
+
+static void own_headers(struct target_call *call)
+{
+	if (call->headers == &call->own_headers)
+		return;
+	http_headers_copy(call->headers, &call->own_headers);
+	call->headers = &call->own_headers;
 }
 
 static void follow(struct target_call *call, struct http_response *response, const char *location)
@@ -131,7 +141,7 @@ static void follow(struct target_call *call, struct http_response *response, con
 			      "Maximum number of redirects exceeded");
 		return;
 	}
-	if (url_resolve(&call->url, location, &next, &err) != 0) {
+	if (url_resolve(call->url, location, &next, &err) != 0) {
 		error_prefix(&err, "redirect with HTTP status %d", response->status);
 		finish_failed(call, response, "INVALID_RESPONSE", err.message);
 		return;
@@ -139,13 +149,15 @@ static void follow(struct target_call *call, struct http_response *response, con
 	call->redirects++;
 	call->sent_bytes += response->sent_bytes;
 	call->received_bytes += response->received_bytes;
+	own_headers(call);
 	change_method(call, response->status);
-	if (url_same_origin(&call->url, &next))
-		keep_user(&call->url, &next);
+	if (url_same_origin(call->url, &next))
+		keep_user(call->url, &next);
 	else
 		drop_credentials(call);
-	url_release(&call->url);
-	call->url = next;
+	url_release(&call->own_url);
+	call->own_url = next;
+	call->url = &call->own_url;
 	spool_reset(call->reply);
 	start_hop(call);
 }
@@ -177,8 +189,8 @@ struct target_call *target_start(struct http_client *client, const struct http_p
 	call->deadline_ms = clock_monotonic_ms() + payload->timeout_ms;
 	call->method = payload->method;
 	call->has_body = payload->body_kind != HTTP_BODY_NONE;
-	http_headers_copy(&payload->headers, &call->headers);
-	url_copy(&payload->url, &call->url);
+	call->headers = &payload->headers;
+	call->url = &payload->url;
 	start_hop(call);
 	return call;
 }

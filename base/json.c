@@ -296,6 +296,8 @@ struct json_object *json_new_raw(const char *text, size_t size)
 	return value;
 }
 
+enum { ESCAPED_MAX = 6 }; /* \u00XX */
+
 /* How much longer an escaped byte is: by a backslash (1), or as \u00XX (5). */
 static const unsigned char longer_by[256] = {
     5, 5, 5, 5, 5, 5, 5, 5, 1, 1, 1, 5, 1, 1, 5, 5,         5,
@@ -321,6 +323,12 @@ static char *put_escaped(char *out, unsigned char c)
 	return out;
 }
 
+static uint64_t find_escaped(uint64_t word)
+{
+	return json_swar_find(word, '"') | json_swar_find(word, '\\') |
+	       json_swar_find_control(word);
+}
+
 /* The first bytes up to one that is to be escaped, eight at a time; how many. There is room at out for
  * all of them. */
 static size_t copy_unescaped(char *out, const char *bytes, size_t size)
@@ -328,8 +336,7 @@ static size_t copy_unescaped(char *out, const char *bytes, size_t size)
 	size_t done = 0;
 	for (; size - done >= 8; done += 8) {
 		uint64_t word = json_swar_load(bytes + done);
-		uint64_t marks = json_swar_find(word, '"') | json_swar_find(word, '\\') |
-				 json_swar_find_control(word);
+		uint64_t marks = find_escaped(word);
 		memcpy(out + done, bytes + done, 8);
 		if (marks != 0)
 			return done + json_swar_first(marks);
@@ -339,26 +346,77 @@ static size_t copy_unescaped(char *out, const char *bytes, size_t size)
 	return done;
 }
 
-int json_write_escaped(struct buf *out, const char *bytes, size_t size)
+/* From *from to stop, as long as there is room for whatever comes next; where it ends in at. */
+static char *escape(char *at, size_t room, const char **from, const char *stop)
 {
-	size_t total = size;
+	const char *bytes = *from;
 
-	for (size_t i = 0; i < size; i++)
-		total += longer_by[(unsigned char)bytes[i]];
-	if (total == size || buf_reserve(out, total) < 0)
-		return buf_append(out, bytes, size);
-	char *at = out->data + out->size;
-	for (size_t i = 0; i < size;) {
-		size_t count = copy_unescaped(at, bytes + i, size - i);
+	while (bytes < stop && room > ESCAPED_MAX) {
+		const char *begin = at;
+		size_t left = (size_t)(stop - bytes);
+		size_t most = left < room - ESCAPED_MAX ? left : room - ESCAPED_MAX;
+		size_t count = copy_unescaped(at, bytes, most);
 
 		at += count;
-		i += count;
-		if (i < size)
-			at = put_escaped(at, (unsigned char)bytes[i++]);
+		bytes += count;
+		if (count < most)
+			at = put_escaped(at, (unsigned char)*bytes++);
+		room -= (size_t)(at - begin);
 	}
+	*from = bytes;
+	return at;
+}
+
+static size_t escaped_size(const char *bytes, const char *stop)
+{
+	size_t total = (size_t)(stop - bytes);
+
+	for (; bytes < stop; bytes++)
+		total += longer_by[(unsigned char)*bytes];
+	return total;
+}
+
+static void escape_into(struct buf *out, size_t room, const char **from, const char *stop)
+{
+	char *at = escape(out->data + out->size, room, from, stop);
+
 	*at = '\0';
-	out->size += total;
-	return 0;
+	out->size = (size_t)(at - out->data);
+}
+
+/* Mostly there is room, and then nothing need be counted. */
+int json_write_escaped(struct buf *out, const char *bytes, size_t size)
+{
+	const char *stop = bytes + size;
+	size_t before = out->size;
+	size_t ceiling = out->capacity < out->max ? out->capacity : out->max;
+
+	if (out->failed == 0 && out->data && ceiling > out->size)
+		escape_into(out, ceiling - out->size, &bytes, stop);
+	if (bytes == stop)
+		return buf_reserve(out, 0);
+	if (buf_reserve(out, escaped_size(bytes, stop)) == 0)
+		escape_into(out, SIZE_MAX, &bytes, stop);
+	else if (out->size > before)
+		buf_truncate(out, before);
+	return out->failed;
+}
+
+bool json_is_plain(const char *text, size_t size)
+{
+	size_t i = 0;
+
+	for (; size - i >= 8; i += 8) {
+		uint64_t word = json_swar_load(text + i);
+		if (((word & JSON_SWAR_TOPS) | find_escaped(word) | json_swar_find(word, 0x7F)) !=
+		    0)
+			return false;
+	}
+	for (; i < size; i++) {
+		if (longer_by[(unsigned char)text[i]] != 0 || (unsigned char)text[i] >= 0x7F)
+			return false;
+	}
+	return true;
 }
 
 static int write_string(struct buf *out, struct json_object *string)

@@ -99,6 +99,8 @@ int json_write(struct buf *out, struct json_object *value);
 /* Appends the inside of a JSON string (without the quotes) for bytes that are UTF-8.
  * For large texts that are written in pieces. */
 int json_write_escaped(struct buf *out, const char *bytes, size_t size);
+/* Is it printable ASCII that stands for itself in a JSON string? */
+bool json_is_plain(const char *text, size_t size);
 /* Writes everything beyond ASCII in a JSON text (UTF-8) as \uXXXX, in place: for who takes
  * fewer letters than JSON has. */
 void json_escape_beyond_ascii(struct buf *text);

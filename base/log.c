@@ -47,22 +47,12 @@ static void append_plain(struct buf *out, const char *text, size_t max_bytes)
 	str_append_printable(out, text, strlen(text), max_bytes);
 }
 
-/* ASCII that means nothing to JSON nor to a terminal, as most values are. */
-static bool is_harmless(const char *text, size_t size)
-{
-	for (size_t i = 0; i < size; i++) {
-		if (text[i] < ' ' || text[i] >= 0x7F || text[i] == '"' || text[i] == '\\')
-			return false;
-	}
-	return true;
-}
-
 static void append_json(struct buf *out, const char *text, size_t max_bytes)
 {
 	struct buf printable = BUF_INIT(LINE_BYTES);
 	size_t size = strlen(text);
 
-	if (size <= max_bytes && is_harmless(text, size)) {
+	if (size <= max_bytes && json_is_plain(text, size)) { /* as most values are */
 		buf_append_char(out, '"');
 		buf_append(out, text, size);
 		buf_append_char(out, '"');
@@ -167,9 +157,9 @@ static void append_field(struct buf *line, const struct log_field *field)
 	if (!field->is_number && !field->text)
 		return;
 	if (json) {
-		buf_append_char(line, ',');
-		append_json(line, field->key, VALUE_BYTES);
-		buf_append_char(line, ':');
+		buf_append_str(line, ",\"");
+		buf_append_str(line, field->key); /* ours: nothing in it needs escaping */
+		buf_append_str(line, "\":");
 	} else {
 		buf_append_char(line, ' ');
 		buf_append_str(line, field->key);

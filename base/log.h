@@ -14,7 +14,7 @@
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
-/* One key and its value. A text of NULL leaves the field out. */
+/* One key, which needs no escaping, and its value. A text of NULL leaves the field out. */
 struct log_field {
 	const char *key;
 	const char *text; /* used when is_number is false */

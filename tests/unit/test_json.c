@@ -2,6 +2,7 @@
 #include "base/str.h"
 
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -466,6 +467,47 @@ Test(json, every_byte_is_escaped_alike_at_every_place_among_others)
 			}
 			buf_release(&out);
 			buf_release(&expected);
+		}
+	}
+}
+
+Test(json, escaped_texts_fill_a_buffer_up_to_its_limit_and_leave_it_as_it_was_beyond)
+{
+	static const char bytes[] = "plain text \"\1\" \\ and \n more \2 of it, plain to its end";
+	struct buf expected = BUF_INIT(1000);
+	escape_slowly(&expected, bytes, sizeof bytes - 1);
+	for (size_t max = 0; max < expected.size + 10; max++) {
+		for (size_t reserved = 0; reserved <= max; reserved++) {
+			struct buf out = BUF_INIT(max + 3);
+			bool fits = max >= expected.size;
+			cr_assert_eq(buf_append_str(&out, "abc"), 0);
+			cr_assert_eq(buf_reserve(&out, reserved), 0);
+			cr_assert_eq(json_write_escaped(&out, bytes, sizeof bytes - 1),
+				     fits ? 0 : ERR_LIMIT);
+			cr_assert_eq(out.size, fits ? expected.size + 3 : 3);
+			cr_assert_eq(memcmp(out.data, "abc", 3), 0);
+			cr_assert_eq(out.data[out.size], '\0');
+			if (fits)
+				cr_assert_eq(memcmp(out.data + 3, expected.data, expected.size), 0);
+			buf_release(&out);
+		}
+	}
+	buf_release(&expected);
+}
+
+Test(json, plain_is_what_a_string_may_hold_as_it_is_and_a_terminal_shows)
+{
+	char bytes[20];
+	cr_assert(json_is_plain("", 0));
+	for (size_t size = 1; size <= sizeof bytes; size++) {
+		for (size_t at = 0; at < size; at++) {
+			for (int c = 0; c <= UCHAR_MAX; c++) {
+				bool is_plain = c >= ' ' && c <= '~' && c != '"' && c != '\\';
+				memset(bytes, 'x', size);
+				bytes[at] = (char)c;
+				cr_assert_eq(json_is_plain(bytes, size), is_plain,
+					     "byte %d at %zu of %zu", c, at, size);
+			}
 		}
 	}
 }
