@@ -178,11 +178,12 @@ struct journal_reader {
 /* Which ids `posted` may have a row for (journal_known.c). */
 struct journal_known {
 	struct bloom bloom; /* of keys */
-	bool is_complete;   /* a key that is not in it is not in `posted` */
+	bool is_complete;   /* a key that is not in it is not in `posted`, unless … */
+	bool is_lossy;      /* … there was no memory: then the database is always asked */
 	bool is_scan_due;   /* a piece of the scan for what is missing … */
 	int64_t next_key;   /* … which goes on there */
-	struct journal_scan
-	    *scan; /* its last piece; NULL: none. It is the work's while that runs */
+	/* The last piece; NULL: there was none. While one runs it is the work's. */
+	struct journal_scan *scan;
 };
 
 /* What the other thread does, or the loop in its stead. */

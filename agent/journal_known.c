@@ -38,31 +38,36 @@ static bool is_posted_empty(const struct journal *journal)
 void journal_known_begin(struct journal *journal)
 {
 	struct journal_known *known = &journal->known;
-	int rc = known->bloom.ready ? bloom_reset(&known->bloom)
-				    : bloom_init(&known->bloom, KNOWN_KEYS, WRONG_PERHAPS);
+	if (known->bloom.ready)
+		(void)bloom_reset(&known->bloom); /* it fails only when not ready */
 	free(known->scan);
-	*known = (struct journal_known){.bloom = known->bloom};
-	if (rc != 0)
-		return; /* no memory: the database is asked each time */
-	known->next_key = INT64_MIN;
-	known->is_complete = is_posted_empty(journal);
+	*known = (struct journal_known){
+	    .bloom = known->bloom,
+	    .next_key = INT64_MIN,
+	    .is_complete = is_posted_empty(journal),
+	};
 	journal_posted_make_known(
 	    journal); /* a scan may have passed their keys when they are written */
 }
 
+/* The filter is made with the first key: an agent that has none needs no room for it. */
 void journal_known_add(struct journal_known *known, int64_t id_key)
 {
-	if (known->bloom.ready)
-		(void)bloom_add(&known->bloom, &id_key,
-				sizeof id_key); /* it fails only when not ready */
+	if (!known->bloom.ready && bloom_init(&known->bloom, KNOWN_KEYS, WRONG_PERHAPS) != 0)
+		known->is_lossy = true;
+	else
+		(void)bloom_add(&known->bloom, &id_key, sizeof id_key); /* it is ready */
 }
 
 bool journal_known_may_have(struct journal_known *known, int64_t id_key)
 {
-	if (known->is_complete)
-		return bloom_check(&known->bloom, &id_key, sizeof id_key) != 0;
-	known->is_scan_due = known->bloom.ready;
-	return true;
+	if (!known->is_complete) {
+		known->is_scan_due = true;
+		return true;
+	}
+	if (known->is_lossy || !known->bloom.ready)
+		return known->is_lossy;
+	return bloom_check(&known->bloom, &id_key, sizeof id_key) != 0;
 }
 
 void journal_known_forget(struct journal *journal)
