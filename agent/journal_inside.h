@@ -1,6 +1,7 @@
 /* What the parts of the journal share. Nobody else includes it.
  *
- *     journal.c          decides when is written
+ *     journal.c          what the others call
+ *     journal_work.c     what is written, when, and what follows
  *     journal_batch.c    what one transaction writes
  *     journal_texts.c    … of texts, many in a row
  *     journal_posted.c   … of what the source has, in batches
@@ -10,6 +11,7 @@
  *     journal_read.c     looks for commands, reads answers
  *     journal_walk.c     reads what waits
  *     journal_open.c     opens the folder and the database
+ *     journal_left.c     removes files that nobody needs
  *     journal_salvage.c  saves what it can of a damaged database
  *     journal_convert.c  takes over from an earlier version
  *
@@ -247,6 +249,20 @@ bool journal_is_damage(struct sqlite3 *db);
 /* One number; 0 where there is none. */
 int64_t journal_query_number(struct sqlite3 *db, const char *sql);
 
+/* -- when it is written: the loop's -- */
+
+void journal_work_init(struct journal *journal);
+/* Once the database is open: drops what is old. */
+void journal_work_begin(struct journal *journal);
+/* Waits for what is under way and writes what is left, where it can. */
+void journal_work_end(struct journal *journal);
+void journal_work_release(struct journal *journal);
+/* The command's state goes with the next transaction. journal_flush_soon is due then. */
+void journal_write_later(struct journal *journal, struct command *command);
+void journal_flush_soon(struct journal *journal);
+/* Within a second. */
+void journal_write_lazily(struct journal *journal);
+
 /* -- what is to be written: the loop's -- */
 
 /* Takes all that is unwritten. Commands must live until it is freed. */
@@ -361,6 +377,8 @@ bool journal_is_convertible(struct sqlite3 *db);
 /* Makes today's tables, by that SQL, with what it has. */
 NODISCARD int journal_convert(struct sqlite3 *db, const char *tables, struct error *err);
 NODISCARD int journal_open_folder(struct journal *journal, struct error *err);
+/* When the database is open. */
+void journal_remove_left_files(struct journal *journal);
 NODISCARD int journal_open_reader(struct journal *journal, struct error *err);
 void journal_close_database(struct journal *journal);
 /* Sets a damaged database aside and begins a new one with what can be read of it. */

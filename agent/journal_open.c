@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -356,36 +355,6 @@ static int open_sound_database(struct journal *journal, struct error *err)
 	return journal_begin_anew(journal, err);
 }
 
-static bool is_named(struct journal *journal, const char *name)
-{
-	sqlite3_stmt *statement = NULL;
-	bool is_known = true; /* when in doubt */
-	if (sqlite3_prepare_v2(journal->store.db, "SELECT 1 FROM commands WHERE command_file = ?1",
-			       -1, &statement, NULL) == SQLITE_OK) {
-		sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
-		is_known = sqlite3_step(statement) != SQLITE_DONE;
-	}
-	sqlite3_finalize(statement);
-	return is_known;
-}
-
-/* Files of commands that ended just before the agent died. */
-static void remove_left_texts(struct journal *journal)
-{
-	DIR *dir = opendir(journal->store.folder);
-	if (dir == NULL)
-		return;
-	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-		size_t length = strlen(entry->d_name);
-		size_t suffix = sizeof JOURNAL_TEXT_SUFFIX - 1;
-		if (length > suffix &&
-		    strcmp(entry->d_name + length - suffix, JOURNAL_TEXT_SUFFIX) == 0 &&
-		    !is_named(journal, entry->d_name))
-			(void)unlinkat(dirfd(dir), entry->d_name, 0); /* tried again next time */
-	}
-	closedir(dir);
-}
-
 /* On a full disk the database would still open, and fail with the first command. */
 static int check_space(const struct journal *journal, struct error *err)
 {
@@ -410,6 +379,6 @@ int journal_open_folder(struct journal *journal, struct error *err)
 		return err->code;
 	if (open_sound_database(journal, err) != 0)
 		return err->code;
-	remove_left_texts(journal);
+	journal_remove_left_files(journal);
 	return 0;
 }

@@ -436,6 +436,37 @@ def test_a_large_command_is_a_file_until_it_has_ended(fake, raw, is_changed):
     following.stop()
 
 
+def test_files_that_nobody_names_go_at_the_next_start_but_not_beside_a_damaged_journal(fake, raw):
+    agent = Agent(fake.settings()).start()
+    payload = {"method": "GET", "url": raw.url(text("x" * 300000))}
+    command_id = fake.give(payload)
+    assert fake.wait_end(command_id)["status"] == "SUCCESS"
+    journal = Journal(agent)
+    journal.wait_for_state(command_id, "posted")
+    agent.stop()
+    folder = journal.folder / "answers"
+    [kept] = folder.iterdir()
+    left = [folder / ("0" * 64), folder / ("1" * 64 + ".command")]
+    foreign = folder / "notes"
+    for file in [*left, foreign]:
+        file.write_text("nobody's")
+    damaged = journal.folder / "journal.db.damaged-1"
+    damaged.write_text("what these files may belong to")
+    following = next_life(agent)
+    following.process.wait_for(lambda line: "polls" in line)
+    assert sorted(folder.iterdir()) == sorted([kept, foreign, *left])
+    following.stop()
+    damaged.unlink()
+    following = next_life(agent)
+    following.process.wait_for(lambda line: "polls" in line)
+    assert sorted(folder.iterdir()) == sorted([kept, foreign])
+    answers = len(fake.updates)
+    fake.give(payload, commandId=command_id)
+    fake.wait_for(lambda: len(fake.updates) == answers + 1)
+    assert len(fake.updates[-1]["body"]["body"]) == 300000
+    following.stop()
+
+
 def test_an_answer_of_an_earlier_life_is_not_taken_for_that_of_a_new_command(site, raw):
     """The rows of commands that ended are gone, and their numbers are given again."""
     pair = site.start()
