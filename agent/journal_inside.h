@@ -181,7 +181,7 @@ struct journal_reader {
 struct journal_known {
 	struct bloom bloom; /* of keys */
 	bool is_complete;   /* a key that is not in it is not in `posted`, unless … */
-	bool is_lossy;      /* … there was no memory: then the database is always asked */
+	bool is_lossy;      /* … something is wrong with it: then the database is always asked */
 	bool is_scan_due;   /* a piece of the scan for what is missing … */
 	int64_t next_key;   /* … which goes on there */
 	/* The last piece; NULL: there was none. While one runs it is the work's. */

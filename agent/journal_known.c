@@ -25,14 +25,16 @@ static const double WRONG_PERHAPS = 0.01; /* of so many keys */
 struct journal_scan {
 	int64_t from; /* the least key that may be among them */
 	size_t count;
-	int64_t keys[SCAN_KEYS]; /* ascending */
+	int64_t keys[SCAN_KEYS + 1]; /* ascending; one more than are taken: there is more */
 	bool has_failed;
+	bool is_out_of_order; /* the disk changed a key: who goes on behind it may pass others */
 };
 
+/* Only when the database says so: an error is no answer. */
 static bool is_posted_empty(const struct journal *journal)
 {
-	return journal_query_number(journal->store.db, "SELECT count(*) FROM"
-						       " (SELECT 1 FROM posted LIMIT 1)") == 0;
+	return journal_query_number(journal->store.db,
+				    "SELECT NOT EXISTS (SELECT 1 FROM posted)") == 1;
 }
 
 void journal_known_begin(struct journal *journal)
@@ -89,13 +91,26 @@ void journal_known_prepare_scan(struct journal_known *known)
 void journal_store_scan(struct journal_store *store, struct journal_scan *scan)
 {
 	sqlite3_stmt *statement = store->queries[SELECT_KEYS];
+	int64_t least = scan->from;
 	int rc = SQLITE_ROW;
 	scan->count = 0;
+	scan->is_out_of_order = false;
 	sqlite3_bind_int64(statement, 1, scan->from);
-	while (scan->count < SCAN_KEYS && (rc = sqlite3_step(statement)) == SQLITE_ROW)
-		scan->keys[scan->count++] = sqlite3_column_int64(statement, 0);
+	while (scan->count <= SCAN_KEYS && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+		int64_t key = sqlite3_column_int64(statement, 0);
+		scan->is_out_of_order |= key < least;
+		scan->keys[scan->count++] = least = key;
+	}
 	scan->has_failed = rc != SQLITE_ROW && rc != SQLITE_DONE;
 	sqlite3_reset(statement);
+}
+
+/* Where the next piece begins: with the last key that another one follows, which it would not if the
+ * disk had changed it; or, where all have the same, with a greater one. */
+static int64_t next_key(const struct journal_scan *scan)
+{
+	int64_t next = scan->keys[SCAN_KEYS - 1];
+	return next == scan->from ? next + 1 : next;
 }
 
 /* When it failed the next look-up begins it again, or finds what is wrong with the database. */
@@ -106,11 +121,12 @@ void journal_known_end_scan(struct journal_known *known)
 		return;
 	for (size_t i = 0; i < scan->count; i++)
 		journal_known_add(known, scan->keys[i]);
-	int64_t last = scan->count > 0 ? scan->keys[scan->count - 1] : 0;
-	known->is_complete = scan->count < SCAN_KEYS || last == INT64_MAX;
+	bool is_more = scan->count > SCAN_KEYS && scan->from < INT64_MAX;
+	known->is_lossy |= scan->is_out_of_order;
+	known->is_complete = !is_more || known->is_lossy;
 	known->is_scan_due = !known->is_complete;
-	if (known->is_scan_due) {
-		known->next_key = last + 1;
+	if (!known->is_complete) {
+		known->next_key = next_key(scan);
 		return;
 	}
 	free(known->scan);

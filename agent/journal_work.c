@@ -131,10 +131,16 @@ static bool has_changes(const struct journal *journal)
 	return !TAILQ_EMPTY(&journal->unwritten) || journal_posted_is_due(journal);
 }
 
-static bool has_work(const struct journal *journal)
+/* After trouble also with nothing to write: that it can be written is yet to be seen. */
+static bool is_due(const struct journal *journal)
 {
 	return has_changes(journal) || journal->is_damaged || journal->is_tidy_due ||
-	       journal->is_room_due || journal->known.is_scan_due;
+	       journal->is_room_due || journal->trouble.failures > 0;
+}
+
+static bool has_work(const struct journal *journal)
+{
+	return is_due(journal) || journal->known.is_scan_due;
 }
 
 static size_t in_flight(const struct journal *journal)
@@ -149,6 +155,10 @@ void journal_flush_soon(struct journal *journal)
 {
 	if (loop_timer_is_running(journal->retry) || loop_work_is_running(journal->writing))
 		return;
+	if (!is_due(journal)) { /* a scan: also where the loop does it itself it holds up nobody */
+		loop_next_turn(journal->loop, &journal->flush);
+		return;
+	}
 	if (journal->unwritten_count < in_flight(journal) / GOOD_PART) {
 		loop_defer_gathering(journal->loop, &journal->flush);
 		return;
@@ -345,8 +355,8 @@ static void flush(void *context)
 		tell_all(journal);
 	else if (journal->is_damaged && begin_anew(journal, &err) != 0)
 		try_later(journal, &err);
-	else if (has_work(journal) || journal->trouble.failures > 0)
-		do_something(journal); /* nothing at all, to see that it can be written again */
+	else if (has_work(journal))
+		do_something(journal); /* or nothing at all, to see that it can be written again */
 }
 
 static void on_tidy(void *context)

@@ -120,11 +120,17 @@ Test(aead, nonces_of_1_to_64_bytes_are_taken)
 
 Test(aead, the_nonce_is_a_new_one_each_time)
 {
+	enum { MANY = 100 }; /* more than are drawn at once */
 	struct aead *aead = new_aead(key_text);
-	struct sealed a = seal(aead, "same"), b = seal(aead, "same");
+	struct sealed all[MANY];
 
-	cr_assert_neq(memcmp(a.nonce, b.nonce, sizeof a.nonce), 0);
-	cr_assert_neq(memcmp(a.text, b.text, 4), 0);
+	for (size_t i = 0; i < MANY; i++) {
+		all[i] = seal(aead, "same");
+		for (size_t j = 0; j < i; j++) {
+			cr_assert_neq(memcmp(all[i].nonce, all[j].nonce, sizeof all[i].nonce), 0);
+			cr_assert_neq(memcmp(all[i].text, all[j].text, 4), 0);
+		}
+	}
 	aead_free(aead);
 }
 

@@ -54,6 +54,11 @@ static int perhaps(struct journal *journal, int64_t rest)
 	return count;
 }
 
+static void execute(struct journal *journal, const char *sql)
+{
+	cr_assert_eq(sqlite3_exec(journal->store.db, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
 Test(journal_known, of_an_empty_table_only_what_is_added_is_known)
 {
 	struct journal journal;
@@ -102,6 +107,66 @@ Test(journal_known, a_scan_that_fails_is_begun_again_by_who_asks_next)
 	close_it(&journal);
 }
 
+Test(journal_known, a_table_that_cannot_be_read_is_not_taken_for_an_empty_one)
+{
+	struct journal journal;
+	open_with(&journal, MANY);
+	execute(&journal, "ALTER TABLE posted RENAME TO away");
+	journal_known_begin(&journal);
+	cr_assert(journal_known_may_have(&journal.known, 7));
+	close_it(&journal);
+}
+
+/* Whoever went on behind it would pass all others. An index of its own stands for the changed one. */
+static void change_key_and_scan(int number)
+{
+	struct journal journal;
+	open_with(&journal, MANY);
+	execute(&journal, "ALTER TABLE posted ADD COLUMN place INTEGER;"
+			  "UPDATE posted SET place = id_key;");
+	char *sql =
+	    sqlite3_mprintf("UPDATE posted SET id_key = 7000000000 WHERE number = %d", number);
+	execute(&journal, sql);
+	sqlite3_free(sql);
+	sqlite3_finalize(journal.store.queries[SELECT_KEYS]);
+	cr_assert_eq(
+	    sqlite3_prepare_v2(journal.store.db,
+			       "SELECT id_key FROM posted WHERE place >= ?1 ORDER BY place", -1,
+			       &journal.store.queries[SELECT_KEYS], NULL),
+	    SQLITE_OK);
+	cr_assert(journal_known_may_have(&journal.known, 7));
+	scan_all(&journal);
+	cr_assert_geq(perhaps(&journal, 0), MANY - 1, "number %d", number);
+	close_it(&journal);
+}
+
+Test(journal_known, a_key_that_the_disk_changed_hides_no_others)
+{
+	for (int number = 1020; number < 1030; number++)
+		change_key_and_scan(number);
+	change_key_and_scan(1);
+	change_key_and_scan(MANY);
+}
+
+Test(journal_known, many_rows_with_one_key_do_not_hold_up_the_scan)
+{
+	struct journal journal;
+	open_with(&journal, MANY);
+	execute(&journal, "UPDATE posted SET id_key = 700 WHERE id_key BETWEEN 700 AND 14000");
+	cr_assert(journal_known_may_have(&journal.known, 7));
+	cr_assert_leq(scan_all(&journal), 5);
+	cr_assert(journal_known_may_have(&journal.known, 700));
+	cr_assert(journal_known_may_have(&journal.known, 7 * MANY));
+	cr_assert_lt(perhaps(&journal, 1), MANY / 20);
+	execute(&journal, "UPDATE posted SET id_key = 9223372036854775807 WHERE id_key > 700");
+	journal_known_begin(&journal);
+	cr_assert(journal_known_may_have(&journal.known, 7));
+	cr_assert_leq(scan_all(&journal), 5);
+	cr_assert(journal_known_may_have(&journal.known, INT64_MAX));
+	cr_assert_lt(perhaps(&journal, 1), MANY / 20);
+	close_it(&journal);
+}
+
 Test(journal_known, keys_of_many_dropped_rows_go_and_those_that_wait_to_be_written_stay)
 {
 	struct journal journal;
@@ -111,9 +176,7 @@ Test(journal_known, keys_of_many_dropped_rows_go_and_those_that_wait_to_be_writt
 	cr_assert(journal_known_may_have(&journal.known, 5));
 	scan_all(&journal);
 	journal_posted_add(&journal, &command);
-	cr_assert_eq(sqlite3_exec(journal.store.db, "DELETE FROM posted WHERE id_key > 70", NULL,
-				  NULL, NULL),
-		     SQLITE_OK);
+	execute(&journal, "DELETE FROM posted WHERE id_key > 70");
 	journal_known_forget(&journal);
 	cr_assert_eq(perhaps(&journal, 0), MANY, "few were dropped");
 	journal.store.dropped_rows = 1000 * 1000;
