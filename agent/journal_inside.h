@@ -201,41 +201,41 @@ struct journal {
 	const struct settings *settings;
 	struct journal_events events;
 	char *aside; /* where a damaged database is whose successor could not be begun yet */
-	int lock_fd;
 	struct journal_store store;
 	struct journal_reader reader;
+	struct journal_known known;
 	int64_t last_seq;
 	int64_t last_answer;
 	int64_t last_text_row;
 	struct journal_list unwritten;
 	size_t unwritten_count;
-	struct posted *posted;      /* for the next batch of them, which … */
-	bool is_posted_due;         /* … begins with the next transaction */
+	struct posted *posted;      /* for the next batch of them */
 	struct posted_batch *batch; /* on its way */
 	struct text_row *text_rows;
 	struct text_row_list dead_texts; /* go with the next transaction */
 	struct loop_work *writing;
-	enum journal_work work;        /* that runs, or ran last */
 	struct journal_batch *written; /* what is being written */
-	struct journal_known known;
-	bool is_more_to_drop;
 	struct loop_task flush;
 	struct loop_task end_reading;
 	struct loop_timer *lazy; /* for what nobody waits for */
 	struct loop_timer *retry;
 	struct loop_timer *tidy;
 	struct backoff trouble;
+	int64_t say_full_from_ms; /* monotonic; not before, as it was said lately. 0: at once */
+	int lock_fd;
+	enum journal_work work; /* that runs, or ran last */
+	bool is_posted_due;     /* a batch of them begins with the next transaction */
+	bool is_more_to_drop;
 	bool is_disk_slow; /* when it was written last */
 	bool is_tidy_due;
 	bool is_room_due;
 	bool is_damaged;    /* what SQLite read is no database: to be set aside */
 	bool is_begun_anew; /* … and nothing was written since */
 	bool had_room;
-	bool is_full;             /* as the store was when it was last looked */
-	bool is_full_logged;      /* … and that was said */
-	bool is_forgetting_said;  /* that it forgets early */
-	int64_t say_full_from_ms; /* monotonic; not before, as it was said lately. 0: at once */
-	bool is_off;              /* nothing is stored (bench_switch.h): there is no database */
+	bool is_full;            /* as the store was when it was last looked */
+	bool is_full_logged;     /* … and that was said */
+	bool is_forgetting_said; /* that it forgets early */
+	bool is_off;             /* nothing is stored (bench_switch.h): there is no database */
 };
 
 /* The SQL of each. */
