@@ -4,6 +4,7 @@
 # the programs take from them what they use. Variants are built in trees of their own:
 #   make            build/          optimised, hardened
 #   make SAN=1      build/san/      AddressSanitizer and UndefinedBehaviorSanitizer
+#   make TSAN=1     build/tsan/     ThreadSanitizer
 #   make COV=1      build/cov/      gcov
 #   make DEBUG=1    build/debug/    no optimisation
 #   make KILL=1     build/kill/     stops itself at RELAY_KILL_POINT, for tests of delivery
@@ -26,6 +27,10 @@ ifeq ($(SAN),1)
 B := build/san
 VARIANT_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 VARIANT_LDFLAGS := -fsanitize=address,undefined
+else ifeq ($(TSAN),1)
+B := build/tsan
+VARIANT_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+VARIANT_LDFLAGS := -fsanitize=thread
 else ifeq ($(COV),1)
 B := build/cov
 VARIANT_FLAGS := -O0 -g --coverage
