@@ -13,8 +13,7 @@
 #include <stdlib.h>
 
 enum {
-	KNOWN_KEYS =
-	    750 * 1000, /* for which it is good, with 0.9 MB; with more it is of less use */
+	KNOWN_KEYS = 750000,           /* for which it is good, with 0.9 MB; with more less so */
 	DROPPED_KEYS = KNOWN_KEYS / 2, /* of which it may still say "perhaps" */
 	SCAN_KEYS = 1024,              /* as long as others may have to wait for it */
 };
@@ -48,8 +47,8 @@ void journal_known_begin(struct journal *journal)
 	    .next_key = INT64_MIN,
 	    .is_complete = is_posted_empty(journal),
 	};
-	journal_posted_make_known(
-	    journal); /* a scan may have passed their keys when they are written */
+	/* A scan may have passed their keys when they are written. */
+	journal_posted_make_known(journal);
 }
 
 /* The filter is made with the first key: an agent that has none needs no room for it. */

@@ -1,6 +1,7 @@
 #include "agent/payload.h"
 
 #include "agent/limits.h"
+#include "agent/payload_headers.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -8,25 +9,11 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char *const METHODS[] = {"GET",    "POST", "PUT",     "PATCH",
 				      "DELETE", "HEAD", "OPTIONS", NULL};
-
-/* The agent sets the framing of its requests itself: these from a requestor are dropped. */
-static const char *const FRAMING_HEADERS[] = {"Content-Length", "Transfer-Encoding", "Connection",
-					      "Expect", NULL};
-
-static bool is_listed(const char *word, const char *const *list)
-{
-	for (; *list != NULL; list++) {
-		if (str_equal_nocase(word, *list))
-			return true;
-	}
-	return false;
-}
 
 /* A string member without NULs; absent or wrong ones become a problem. */
 static const char *require_text(struct json_object *object, const char *key, const char *path,
@@ -68,113 +55,6 @@ static void parse_url(struct json_object *json, struct payload *payload, struct 
 	const char *text = require_text(json, "url", "", problems);
 	if (text != NULL && url_parse(text, &payload->url, &err) != 0)
 		problems_add(problems, "url: %s", err.message);
-}
-
-/* Where a header's value stands: "headers[2]: Accept[0]". */
-struct header_place {
-	bool is_in_list; /* of objects: */
-	size_t item;
-	const char *name;
-	bool is_in_array; /* of values: */
-	size_t index;
-};
-
-static void add_header_problem(struct problems *problems, const struct header_place *place,
-			       const char *what)
-{
-	char item[32] = "";
-	char index[32] = "";
-	if (place->is_in_list)
-		snprintf(item, sizeof item, "[%zu]", place->item);
-	if (place->is_in_array)
-		snprintf(index, sizeof index, "[%zu]", place->index);
-	problems_add(problems, "headers%s: %s%s: %s", item, place->name, index, what);
-}
-
-/* A header's value as text: strings, numbers and booleans are. */
-static void add_header(struct payload *payload, const struct header_place *place,
-		       struct json_object *value, struct problems *problems)
-{
-	const char *name = place->name;
-	char what[80];
-	enum json_type type = json_object_get_type(value);
-	if (type != json_type_string && type != json_type_int && type != json_type_double &&
-	    type != json_type_boolean) {
-		snprintf(what, sizeof what, "must be a string, number or boolean, not %s",
-			 json_type_name(value));
-		add_header_problem(problems, place, what);
-		return;
-	}
-	const char *text = json_object_get_string(value);
-	size_t size =
-	    type == json_type_string ? (size_t)json_object_get_string_len(value) : strlen(text);
-	if (!str_is_header_value(text, size)) {
-		add_header_problem(problems, place, "the value holds CR, LF or NUL");
-	} else if (payload->headers.count >= LIMIT_HEADERS) {
-		snprintf(what, sizeof what, "more than %d headers", LIMIT_HEADERS);
-		add_header_problem(problems, place, what);
-	} else if (!is_listed(name, FRAMING_HEADERS)) {
-		http_headers_add(&payload->headers, name, text);
-	}
-}
-
-static void parse_header(struct payload *payload, const struct header_place *at,
-			 struct json_object *value, struct problems *problems)
-{
-	struct header_place place = *at;
-	if (!json_object_is_type(value, json_type_array)) {
-		add_header(payload, &place, value, problems);
-		return;
-	}
-	size_t count = json_object_array_length(value);
-	place.is_in_array = true;
-	for (place.index = 0; place.index < count && place.index <= LIMIT_HEADERS; place.index++)
-		add_header(payload, &place, json_object_array_get_idx(value, place.index),
-			   problems);
-}
-
-/* place is that of the object. */
-static void parse_header_object(struct payload *payload, struct header_place place,
-				struct json_object *object, struct problems *problems)
-{
-	json_object_object_foreach(object, name, value)
-	{
-		place.name = name;
-		if (str_is_token(name, strlen(name)))
-			parse_header(payload, &place, value, problems);
-		else if (place.is_in_list)
-			problems_add(problems, "headers[%zu]: \"%s\" is not a header name",
-				     place.item, name);
-		else
-			problems_add(problems, "headers: \"%s\" is not a header name", name);
-	}
-}
-
-static void parse_headers(struct json_object *json, struct payload *payload,
-			  struct problems *problems)
-{
-	struct json_object *headers = json_member(json, "headers");
-	if (headers == NULL)
-		return;
-	if (json_object_is_type(headers, json_type_object)) {
-		parse_header_object(payload, (struct header_place){0}, headers, problems);
-		return;
-	}
-	if (!json_object_is_type(headers, json_type_array)) {
-		problems_add(problems, "headers: must be an object or an array of objects, not %s",
-			     json_type_name(headers));
-		return;
-	}
-	size_t count = json_object_array_length(headers);
-	for (size_t i = 0; i < count; i++) {
-		struct json_object *item = json_object_array_get_idx(headers, i);
-		struct header_place place = {.is_in_list = true, .item = i};
-		if (json_object_is_type(item, json_type_object))
-			parse_header_object(payload, place, item, problems);
-		else
-			problems_add(problems, "headers[%zu]: must be an object, not %s", i,
-				     json_type_name(item));
-	}
 }
 
 /* A number member of at least 0, cut to max; fallback where it is absent. */
@@ -461,7 +341,7 @@ int payload_parse(struct json_object *json, const struct payload_limits *limits,
 	size_t before = problems->count;
 	parse_method(json, payload, problems);
 	parse_url(json, payload, problems);
-	parse_headers(json, payload, problems);
+	payload_parse_headers(&payload->headers, json_member(json, "headers"), problems);
 	parse_limits(json, limits, payload, problems);
 	parse_body(json, payload, problems);
 	if (payload->body.failed != 0)

@@ -27,6 +27,24 @@ Test(str, utf8_is_told_from_other_bytes)
 	cr_assert(str_is_utf8("a\0b", 3));
 }
 
+Test(str, utf8_is_told_at_every_place_in_a_plain_text)
+{
+	char text[30];
+
+	for (size_t size = 2; size <= sizeof text; size++) {
+		for (size_t at = 0; at + 2 <= size; at++) {
+			memset(text, 'x', size);
+			cr_assert(str_is_utf8(text, size));
+			memcpy(text + at, "\xc3\xa9", 2);
+			cr_assert(str_is_utf8(text, size), "%zu of %zu", at, size);
+			text[at + 1] = 'x';
+			cr_assert_not(str_is_utf8(text, size), "%zu of %zu", at, size);
+			memcpy(text + at, "x\xa9", 2);
+			cr_assert_not(str_is_utf8(text, size), "%zu of %zu", at, size);
+		}
+	}
+}
+
 Test(str, a_cut_never_splits_a_character)
 {
 	cr_assert_eq(str_cut("abc", 3, 5), 3);
