@@ -101,7 +101,7 @@ $(B)/unit-tests-in-process: $(call objects,tests/valgrind/main.c) $(UNIT) $(B)/a
 
 # The programs that scripts/bench measures with, each with what they have in common.
 BENCH_PROGRAMS := $(addprefix $(B)/bench-,limit floor canned load)
-BENCH_LIBS := -lcurl -lssl -lcrypto -ljson-c -lunistring -lm
+BENCH_LIBS := -lcurl -lssl -lcrypto -ljson-c -lsqlite3 -lunistring -lm
 $(B)/bench.a: $(filter-out $(patsubst $(B)/bench-%,$(B)/obj/tests/bench/%.o,$(BENCH_PROGRAMS)),$(BENCH))
 $(B)/bench-%: $(B)/obj/tests/bench/%.o $(B)/bench.a $(B)/crypto.a $(B)/base.a
 	@echo "  LINK $@"

@@ -2,11 +2,15 @@
  * cryptography as the agent's, and nothing else. No journal, no policy, no log, no checks, no
  * errors (any ends the process). Receives from a command service over TLS, opens each V2
  * command, makes its request, seals the answer and posts a batch of statuses as soon as it is
- * full or nothing is under way. Handles and connections are kept. */
+ * full or nothing is under way. Handles and connections are kept.
+ *
+ * With --keep it stores each command before its request and each answer before its status, in the
+ * least way there is (keep.h): what it costs then no journal can undercut. */
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "tests/bench/keep.h"
 #include "tests/bench/multi.h"
 #include "tests/bench/say.h"
 #include "tests/bench/seal.h"
@@ -15,7 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BODY_MAX = 64 * 1024 * 1024, ID_SIZE = 64, URL_SIZE = 256 };
+enum {
+	BODY_MAX = 64 * 1024 * 1024,
+	ID_SIZE = 64,
+	URL_SIZE = 256,
+	GOOD_PART = 4, /* of what is under way: one of so many is worth a piece, as to the agent */
+};
 
 static const int JSON_FLAGS = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
 
@@ -29,6 +38,9 @@ struct job {
 	struct job *next; /* in its list of free ones */
 	struct job **free_list;
 	struct buf request, answer;
+	struct buf update; /* a command's status */
+	void (*on_kept)(struct job *job);
+	struct job *next_kept;
 	struct curl_slist *headers; /* of a target's request */
 	struct json_object *payload;
 	bool is_sealed; /* a V2 command */
@@ -45,10 +57,15 @@ struct floor {
 	char receive_url[URL_SIZE], status_url[URL_SIZE];
 	struct curl_slist *service_headers;
 	struct job *free_targets, *free_calls;
-	size_t running;     /* at the target */
+	size_t running;     /* commands whose status is not among the updates yet */
 	struct buf updates; /* what the next post holds */
 	size_t update_count;
 	struct buf plain;
+	const char *keep_kind, *keep_folder;
+	struct keep *keep;                 /* NULL: nothing is kept */
+	struct buf piece;                  /* what is written next … */
+	struct job *in_piece, *in_writing; /* … and whose it is; and whose is being written */
+	size_t piece_count;
 };
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
@@ -64,6 +81,7 @@ static struct job *job_new(struct floor *floor, struct job **free_list)
 	job->free_list = free_list;
 	job->request = BUF_INIT(BODY_MAX);
 	job->answer = BUF_INIT(BODY_MAX);
+	job->update = BUF_INIT(BODY_MAX);
 	job->easy = curl_easy_init();
 	if (job->easy == NULL)
 		die("cannot start libcurl");
@@ -83,6 +101,7 @@ static struct job *job_take(struct floor *floor, struct job **free_list)
 	*free_list = job->next;
 	buf_reset(&job->request);
 	buf_reset(&job->answer);
+	buf_reset(&job->update);
 	return job;
 }
 
@@ -114,6 +133,50 @@ static struct json_object *parse(struct floor *floor, const struct buf *text)
 static const char *text_of(struct json_object *object, const char *key)
 {
 	return json_object_get_string(json_object_object_get(object, key));
+}
+
+/* -- what is kept ----------------------------------------------------------------------- */
+
+static void write_piece(struct floor *floor)
+{
+	if (keep_is_writing(floor->keep) || floor->in_piece == NULL)
+		return;
+	floor->in_writing = floor->in_piece;
+	floor->in_piece = NULL;
+	floor->piece_count = 0;
+	keep_write(floor->keep, &floor->piece);
+}
+
+/* on_kept is called when the text is on disk. */
+static void keep_bytes(struct job *job, const char *text, void (*on_kept)(struct job *job))
+{
+	struct floor *floor = job->floor;
+	job->on_kept = on_kept;
+	job->next_kept = floor->in_piece;
+	floor->in_piece = job;
+	buf_append_str(&floor->piece, text);
+	if (++floor->piece_count >= floor->running / GOOD_PART)
+		write_piece(floor);
+}
+
+static void on_written(void *context)
+{
+	struct floor *floor = context;
+	keep_end(floor->keep);
+	struct job *job = floor->in_writing;
+	floor->in_writing = NULL;
+	while (job != NULL) {
+		struct job *next = job->next_kept; /* the job may be used again by then */
+		job->on_kept(job);
+		job = next;
+	}
+	if (floor->piece_count > 0 && floor->piece_count >= floor->running / GOOD_PART)
+		write_piece(floor);
+}
+
+static void on_idle(void *context)
+{
+	write_piece(context);
 }
 
 /* -- the service ---------------------------------------------------------------------- */
@@ -176,24 +239,35 @@ static struct json_object *headers_of(CURL *easy)
 	return headers;
 }
 
-static void add_update(struct job *job, const char *answer, size_t size)
+static void write_update(struct job *job, const char *answer, size_t size)
 {
-	struct floor *floor = job->floor;
+	struct buf *update = &job->update;
 	char now[CLOCK_TEXT_SIZE];
 	clock_format(clock_now_ms(), now);
-	buf_printf(&floor->updates,
-		   "%s{\"commandId\":\"%s\",\"receipt\":\"%s\",\"status\":\"SUCCESS\",\"body\":",
-		   floor->update_count++ > 0 ? "," : "", job->command_id, job->receipt);
+	buf_printf(update,
+		   "{\"commandId\":\"%s\",\"receipt\":\"%s\",\"status\":\"SUCCESS\",\"body\":",
+		   job->command_id, job->receipt);
 	if (job->is_sealed)
-		seal_close(floor->seal, answer, size, &floor->updates);
+		seal_close(job->floor->seal, answer, size, update);
 	else
-		buf_append(&floor->updates, answer, size);
-	buf_printf(&floor->updates, ",\"createdAt\":\"%s\"}", now);
+		buf_append(update, answer, size);
+	buf_printf(update, ",\"createdAt\":\"%s\"}", now);
+}
+
+static void add_update(struct job *job)
+{
+	struct floor *floor = job->floor;
+	if (floor->update_count++ > 0)
+		buf_append_char(&floor->updates, ',');
+	buf_append(&floor->updates, job->update.data, job->update.size);
+	job_give_back(job);
+	floor->running--;
+	if (floor->update_count >= floor->batch || floor->running == 0)
+		post(floor);
 }
 
 static void on_answered(struct job *job)
 {
-	struct floor *floor = job->floor;
 	struct json_object *answer = json_object_new_object();
 	size_t size;
 	long status;
@@ -203,15 +277,15 @@ static void on_answered(struct job *job)
 	json_object_object_add(answer, "statusCode", json_object_new_int((int)status));
 	json_object_object_add(answer, "headers", headers_of(job->easy));
 	const char *text = json_object_to_json_string_length(answer, JSON_FLAGS, &size);
-	add_update(job, text, size);
+	write_update(job, text, size);
 	json_object_put(answer);
 	json_object_put(job->payload);
 	curl_slist_free_all(job->headers);
 	job->headers = NULL;
-	job_give_back(job);
-	floor->running--;
-	if (floor->update_count >= floor->batch || floor->running == 0)
-		post(floor);
+	if (job->floor->keep == NULL)
+		add_update(job);
+	else
+		keep_bytes(job, buf_str(&job->update), add_update);
 }
 
 static void set_headers(struct job *job)
@@ -241,6 +315,23 @@ static void set_request(struct job *job)
 	multi_check(curl_easy_setopt(job->easy, CURLOPT_POSTFIELDS, json_object_get_string(raw)));
 }
 
+static void send_request(struct job *job)
+{
+	multi_add(&job->floor->multi, job->easy);
+}
+
+/* Of an encrypted command the ciphertext, which is nearly all of it: no text is made for this. */
+static void keep_command(struct job *job, struct json_object *command)
+{
+	struct json_object *body = json_object_object_get(command, "body");
+	struct json_object *kept =
+	    job->is_sealed ? json_object_object_get(body, "ciphertext") : body;
+	if (job->floor->keep == NULL)
+		send_request(job);
+	else
+		keep_bytes(job, json_object_get_string(kept), send_request);
+}
+
 static void execute(struct floor *floor, struct json_object *command)
 {
 	struct job *job = job_take(floor, &floor->free_targets);
@@ -258,7 +349,7 @@ static void execute(struct floor *floor, struct json_object *command)
 	}
 	set_request(job);
 	floor->running++;
-	multi_add(&floor->multi, job->easy);
+	keep_command(job, command);
 }
 
 static void receive(struct floor *floor);
@@ -302,16 +393,34 @@ static void set_up(struct floor *floor)
 		floor->service_headers = curl_slist_append(floor->service_headers, headers[i]);
 }
 
+static void set_up_keep(struct floor *floor)
+{
+	if (floor->keep_folder == NULL)
+		die("--keep needs a --folder");
+	floor->piece = BUF_INIT(BODY_MAX);
+	floor->keep = keep_new(floor->keep_kind, floor->keep_folder);
+	floor->multi.context = floor;
+	floor->multi.on_wake = on_written;
+	floor->multi.on_idle = on_idle;
+	multi_watch(&floor->multi, keep_descriptor(floor->keep));
+}
+
 int main(int argc, char **argv)
 {
 	struct floor floor = {.batch = 10, .token = "bench-token"};
 	const struct option_row options[] = {
-	    {"service", &floor.service_url, NULL, true}, {"ca-file", &floor.ca_file, NULL, true},
+	    {"service", &floor.service_url, NULL, true},
+	    {"ca-file", &floor.ca_file, NULL, true},
 	    {"key", &floor.key_text, NULL, true}, /* of V2 */
-	    {"token", &floor.token, NULL, false},        {"batch", NULL, &floor.batch, false},
+	    {"token", &floor.token, NULL, false},
+	    {"batch", NULL, &floor.batch, false},
+	    {"keep", &floor.keep_kind, NULL, false},
+	    {"folder", &floor.keep_folder, NULL, false},
 	};
 	options_read(argc, argv, options, sizeof options / sizeof options[0]);
 	set_up(&floor);
+	if (floor.keep_kind != NULL)
+		set_up_keep(&floor);
 	receive(&floor);
 	multi_run(&floor.multi); /* until it is killed */
 }

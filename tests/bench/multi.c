@@ -48,7 +48,7 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
 void multi_init(struct multi *multi)
 {
 	multi_check(curl_global_init(CURL_GLOBAL_DEFAULT));
-	multi->due_us = -1;
+	multi->due_us = multi->wake = -1;
 	multi->epoll = epoll_create1(EPOLL_CLOEXEC);
 	multi->curl = curl_multi_init();
 	if (multi->epoll < 0 || multi->curl == NULL)
@@ -65,6 +65,14 @@ void multi_release(struct multi *multi)
 	curl_multi_cleanup(multi->curl);
 	close(multi->epoll);
 	curl_global_cleanup();
+}
+
+void multi_watch(struct multi *multi, int descriptor)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = descriptor};
+	multi->wake = descriptor;
+	if (epoll_ctl(multi->epoll, EPOLL_CTL_ADD, descriptor, &event) != 0)
+		die("cannot watch a descriptor: %s", strerror(errno));
 }
 
 void multi_add(struct multi *multi, CURL *easy)
@@ -108,17 +116,36 @@ static int action_of(uint32_t events)
 	       (events & EPOLLERR ? CURL_CSELECT_ERR : 0);
 }
 
+static int wait(struct multi *multi, struct epoll_event *events)
+{
+	if (multi->on_idle != NULL) {
+		int count = epoll_wait(multi->epoll, events, EVENTS_MAX, 0);
+		if (count > 0)
+			return count;
+		multi->on_idle(multi->context);
+	}
+	return epoll_wait(multi->epoll, events, EVENTS_MAX, wait_ms(multi));
+}
+
+static void act(struct multi *multi, const struct epoll_event *event)
+{
+	int running;
+	if (event->data.fd == multi->wake)
+		multi->on_wake(multi->context);
+	else
+		check(curl_multi_socket_action(multi->curl, event->data.fd,
+					       action_of(event->events), &running));
+}
+
 void multi_run(struct multi *multi)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int running;
 	while (!multi->is_over) {
 		run_due(multi);
 		hand_out(multi);
-		int count = epoll_wait(multi->epoll, events, EVENTS_MAX, wait_ms(multi));
+		int count = wait(multi, events);
 		for (int i = 0; i < count; i++)
-			check(curl_multi_socket_action(multi->curl, events[i].data.fd,
-						       action_of(events[i].events), &running));
+			act(multi, &events[i]);
 		hand_out(multi);
 	}
 }

@@ -15,10 +15,17 @@ struct multi {
 	/* A transfer has ended; its handle is the receiver's again. */
 	void (*on_done)(void *context, CURL *easy, CURLcode code);
 	void *context;
+	/* Another descriptor can be read; and before a wait that is not known to end at once. Both
+	 * may be NULL. */
+	void (*on_wake)(void *context);
+	void (*on_idle)(void *context);
+	int wake;
 };
 
 void multi_init(struct multi *multi);
 void multi_release(struct multi *multi);
+/* From now on on_wake is called for this descriptor. */
+void multi_watch(struct multi *multi, int descriptor);
 /* Starts the transfer of a handle. */
 void multi_add(struct multi *multi, CURL *easy);
 void multi_run(struct multi *multi);

@@ -7,6 +7,14 @@ from drivers.processes import BUILD
 
 ALL_SHARE = "service, target and the program that is measured share the processors"
 
+# What keeping commands and answers costs, in the least way there is (tests/bench/keep.h).
+KEEPS_BYTES = "floor that keeps (file)"
+KEEPS_ROWS = "floor that keeps (SQLite)"
+
+
+def keeping(kind):
+    return lambda place, url: relays.floor(place, url, keep=kind)
+
 
 class Case:
     """round() measures each compared program once, one after the other; figures(rounds) makes
@@ -38,6 +46,7 @@ class Cpu(Case):
         service = {"window": 256, "warm": 500, "count": count}
         return {"limit": relays.limit(self.place, self.place.nginx.url("1k"), 10, 500, count),
                 "floor": self.relay(relays.floor, **service),
+                KEEPS_ROWS: self.relay(keeping("sqlite"), **service),
                 "agent": self.relay(relays.agent, **service)}
 
     def figures(self, rounds):
@@ -46,14 +55,18 @@ class Cpu(Case):
 
         def speed(name, who, **goal):
             return Figure(name, "/s", by_round(rounds, who, per_second), **goal)
-        floor, agent = (cpu(f"{who}: CPU per command", who) for who in ("floor", "agent"))
+        floor, keeper, agent = (cpu(f"{who}: CPU per command", who)
+                                for who in ("floor", KEEPS_ROWS, "agent"))
         floor_speed = speed("floor: commands", "floor")
         agent_speed = speed("agent: commands (best round)", "agent", goal=("least", 8000),
                             best=True)
         return [
-            cpu("limit: CPU per GET", "limit"), floor, agent,
+            cpu("limit: CPU per GET", "limit"), floor, keeper, agent,
             ratio("agent / floor, CPU", agent, floor, ("most", 1.4)),
-            speed("limit: GETs", "limit"), floor_speed, agent_speed,
+            ratio(f"{KEEPS_ROWS} / floor, CPU", keeper, floor),
+            ratio(f"agent / {KEEPS_ROWS}, CPU", agent, keeper),
+            speed("limit: GETs", "limit"), floor_speed,
+            speed(f"{KEEPS_ROWS}: commands", KEEPS_ROWS), agent_speed,
             ratio("agent / floor, commands per second", agent_speed, floor_speed, ("least", 0.7)),
         ]
 
@@ -67,6 +80,8 @@ class Latency(Case):
         service = {"window": 1, "batch": 1, "warm": 50, "count": count}
         return {"direct": relays.limit(self.place, self.place.nginx.url("1k"), 1, 50, count, KIB),
                 "floor": self.relay(relays.floor, **service),
+                KEEPS_BYTES: self.relay(keeping("file"), **service),
+                KEEPS_ROWS: self.relay(keeping("sqlite"), **service),
                 "agent": self.relay(relays.agent, **service),
                 "agent, JOURNAL_SYNC=normal": self.relay(
                     lambda place, url: relays.agent(place, url, JOURNAL_SYNC="normal"), **service)}
@@ -82,6 +97,9 @@ class Latency(Case):
             Figure("direct request, p99", "ms", took("direct", "p99")),
             Figure("floor: added, p50", "ms", added("floor", "p50")),
             Figure("floor: added, p99", "ms", added("floor", "p99")),
+            # What two syncs, one after the other, take at least on this disk.
+            Figure(f"{KEEPS_BYTES}: added, p50", "ms", added(KEEPS_BYTES, "p50")),
+            Figure(f"{KEEPS_ROWS}: added, p50", "ms", added(KEEPS_ROWS, "p50")),
             Figure("agent: added, p50", "ms", added("agent", "p50"), ("most", 0.5)),
             Figure("agent: added, p99", "ms", added("agent", "p99"), ("most", 3)),
             # Without the disk's two syncs: what is left is the agent's own.

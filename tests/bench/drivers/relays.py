@@ -45,13 +45,19 @@ def agent(place, service_url, program=BUILD / "relay-agent", **settings):
 
 
 @contextlib.contextmanager
-def floor(place, service_url, batch=10, token="bench-token"):
-    """Plain commands and encrypted ones: it knows them by the key's fields."""
+def floor(place, service_url, batch=10, token="bench-token", keep=None):
+    """Plain commands and encrypted ones: it knows them by the key's fields. What it keeps, as a
+    "file" or in "sqlite", it has before it goes on, as the agent's journal."""
+    folder = place.new_folder("floor")
     process = Process([BUILD / "bench-floor", "--service", service_url, "--ca-file",
                        place.ca.certificate_file, "--key", place.key, "--batch", batch,
-                       "--token", token], place.new_folder("floor") / "log")
-    with process:
-        yield process
+                       "--token", token] + (["--keep", keep, "--folder", folder] if keep else []),
+                      folder / "log")
+    try:
+        with process:
+            yield process
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check(figures, who):
