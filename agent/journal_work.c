@@ -329,6 +329,7 @@ static void do_something(struct journal *journal)
 		loop_work_start(journal->writing);
 		return;
 	}
+	log_flush(); /* a disk that hangs does not hold up what was said before */
 	run(journal);
 	on_done(journal);
 }

@@ -1,5 +1,6 @@
 #include "agent/loop_inside.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -84,11 +85,13 @@ static void end_turn(struct loop *loop)
 		;
 }
 
-/* Before the wait as well: what timers deferred must not sleep until the next event. */
+/* Before the wait as well: what timers deferred must not sleep until the next event, nor what was
+ * logged. */
 static void on_before_wait(uv_prepare_t *handle)
 {
 	struct loop *loop = handle->loop->data;
 	end_turn(loop);
+	log_flush();
 	loop->turn++;
 }
 
@@ -217,7 +220,9 @@ void loop_free(struct loop *loop)
 
 void loop_run(struct loop *loop)
 {
+	log_gather(true);
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
+	log_gather(false);
 }
 
 void loop_stop(struct loop *loop)

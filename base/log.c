@@ -21,6 +21,9 @@ enum {
 
 static enum log_level log_level = LOG_LEVEL_INFO;
 static enum log_format log_format = LOG_FORMAT_TEXT;
+static bool is_gathering;
+static char gathered[LINE_BYTES]; /* whole lines */
+static size_t gathered_size;
 
 typedef void append_fn(struct buf *out, const char *text, size_t max_bytes);
 
@@ -175,17 +178,53 @@ static void append_field(struct buf *line, const struct log_field *field)
 	}
 }
 
-static void write_line(struct buf *line)
+static void write_out(const char *bytes, size_t size)
 {
 	ssize_t written;
 
+	do {
+		written = write(STDERR_FILENO, bytes, size);
+	} while (written < 0 && errno == EINTR);
+}
+
+static void flush_gathered(void)
+{
+	if (gathered_size > 0)
+		write_out(gathered, gathered_size);
+	gathered_size = 0;
+}
+
+static void end_line(struct buf *line)
+{
 	line->max = LINE_BYTES;
 	if (log_format == LOG_FORMAT_JSON)
 		buf_append_char(line, '}');
 	buf_append_char(line, '\n');
-	do {
-		written = write(STDERR_FILENO, buf_str(line), line->size);
-	} while (written < 0 && errno == EINTR);
+}
+
+static void write_line(const struct buf *line, enum log_level level)
+{
+	if (line->size > sizeof gathered - gathered_size)
+		flush_gathered();
+	memcpy(gathered + gathered_size, buf_str(line), line->size);
+	gathered_size += line->size;
+	if (!is_gathering || level >= LOG_LEVEL_WARN)
+		flush_gathered();
+}
+
+void log_flush(void)
+{
+	int saved_errno = errno;
+
+	flush_gathered();
+	errno = saved_errno;
+}
+
+void log_gather(bool on)
+{
+	is_gathering = on;
+	if (!on)
+		log_flush();
 }
 
 void log_event(enum log_level level, const char *event, const struct log_field *fields,
@@ -200,7 +239,8 @@ void log_event(enum log_level level, const char *event, const struct log_field *
 	append_head(&line, level, event);
 	for (size_t i = 0; i < count; i++)
 		append_field(&line, &fields[i]);
-	write_line(&line);
+	end_line(&line);
+	write_line(&line, level);
 	buf_release(&line);
 	errno = saved_errno;
 }

@@ -1,7 +1,7 @@
-/* The log: one line an event on standard error, as text or JSON. A line is written
- * with one write(2) and built so that no input can forge or break one: values are
- * quoted and escaped. The level and format are the only mutable globals of the
- * program. What a secret, a header value, a query or a body holds is never handed in. */
+/* The log: one line an event on standard error, as text or JSON. A line is within one
+ * write(2) and built so that no input can forge or break one: values are quoted and
+ * escaped. What is set here, and lines that are gathered, are the only mutable globals of
+ * the program. What a secret, a header value, a query or a body holds is never handed in. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -28,6 +28,12 @@ struct log_field {
 
 void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
+
+/* While lines are gathered, those of debug and info wait for log_flush, for a line of warn
+ * or error, or for 4 KiB of them: in a busy program a write for each line is a tenth of
+ * what it does. Whoever turns it on flushes before each wait. Turning it off flushes. */
+void log_gather(bool on);
+void log_flush(void);
 
 /* A sentence: what happened, on what, what to do. */
 void log_debug(const char *format, ...) PRINTF_LIKE(1, 2);

@@ -189,3 +189,98 @@ Test(log, errno_survives_a_line)
 	cr_assert_eq(errno, EXDEV);
 	capture_end(&capture);
 }
+
+/* What one write(2) brought: a pipe of packets keeps them apart. */
+static size_t read_write(int pipe_end, char *text, size_t size)
+{
+	ssize_t got = read(pipe_end, text, size - 1);
+
+	text[got > 0 ? got : 0] = '\0';
+	return got > 0 ? (size_t)got : 0;
+}
+
+static void packets_begin(struct capture *capture)
+{
+	cr_assert_eq(pipe2(capture->pipe, O_CLOEXEC | O_DIRECT | O_NONBLOCK), 0);
+	capture->before = dup(STDERR_FILENO);
+	dup2(capture->pipe[1], STDERR_FILENO);
+}
+
+static void packets_end(struct capture *capture)
+{
+	dup2(capture->before, STDERR_FILENO);
+	close(capture->before);
+	close(capture->pipe[0]);
+	close(capture->pipe[1]);
+}
+
+static size_t lines_in(const char *text)
+{
+	size_t lines = 0;
+
+	for (; *text; text++)
+		lines += *text == '\n';
+	return lines;
+}
+
+Test(log, gathered_lines_are_one_write_at_a_flush_or_a_warning)
+{
+	struct capture capture;
+
+	log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	packets_begin(&capture);
+	log_gather(true);
+	log_info("one");
+	log_info("two");
+	cr_assert_eq(read_write(capture.pipe[0], capture.text, sizeof capture.text), 0);
+	log_flush();
+	cr_assert_gt(read_write(capture.pipe[0], capture.text, sizeof capture.text), 0);
+	cr_assert_eq(lines_in(capture.text), 2);
+	cr_assert_lt(strstr(capture.text, "one"), strstr(capture.text, "two"));
+	log_flush(); /* nothing is said twice */
+	cr_assert_eq(read_write(capture.pipe[0], capture.text, sizeof capture.text), 0);
+	log_info("three");
+	log_warn("four");
+	cr_assert_gt(read_write(capture.pipe[0], capture.text, sizeof capture.text), 0);
+	cr_assert_eq(lines_in(capture.text), 2);
+	cr_assert_lt(strstr(capture.text, "three"), strstr(capture.text, "four"));
+	log_info("five");
+	log_gather(false);
+	cr_assert_gt(read_write(capture.pipe[0], capture.text, sizeof capture.text), 0);
+	cr_assert_not_null(strstr(capture.text, "five"));
+	log_info("six");
+	cr_assert_gt(read_write(capture.pipe[0], capture.text, sizeof capture.text), 0);
+	cr_assert_not_null(strstr(capture.text, "six"));
+	packets_end(&capture);
+}
+
+Test(log, gathered_lines_are_written_before_they_are_too_many_for_a_pipe_to_keep_whole)
+{
+	enum { LINES = 200 };
+	struct capture capture;
+	char text[500];
+	size_t lines = 0, writes = 0;
+
+	memset(text, 'x', sizeof text);
+	text[sizeof text - 1] = '\0';
+	log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	packets_begin(&capture);
+	log_gather(true);
+	for (int i = 0; i < LINES; i++) {
+		log_info("%.*s", i % 499, text);
+		size_t size = read_write(capture.pipe[0], capture.text, sizeof capture.text);
+		if (size == 0)
+			continue;
+		cr_assert_leq(size, 4096);
+		cr_assert_eq(capture.text[size - 1], '\n');
+		lines += lines_in(capture.text);
+		writes++;
+	}
+	log_gather(false);
+	if (read_write(capture.pipe[0], capture.text, sizeof capture.text) > 0)
+		lines += lines_in(capture.text);
+	cr_assert_eq(lines, LINES);
+	cr_assert_gt(writes, 5);
+	cr_assert_lt(writes, LINES / 4);
+	packets_end(&capture);
+}
