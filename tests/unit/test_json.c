@@ -117,17 +117,40 @@ Test(json, a_nul_is_no_end_of_the_text)
 
 Test(json, every_special_byte_in_a_string_is_found_at_every_offset)
 {
-	static const char specials[] = {'\x1f', '\0', '\n', '\x80', '\xff', '\\', '"'};
+	char text[114];
 
-	for (size_t at = 1; at < 40; at++) {
-		for (size_t i = 0; i < sizeof specials; i++) {
-			char text[42];
+	for (size_t at = 1; at < sizeof text - 1; at++) {
+		for (int c = 0; c < 256; c++) {
+			bool is_special = c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
 
 			memset(text, 'x', sizeof text);
-			text[0] = text[41] = '"';
-			cr_assert_eq(check(text, sizeof text, NULL), 0);
-			text[at] = specials[i];
-			cr_assert_eq(check(text, sizeof text, NULL), ERR_SYNTAX, "%zu %zu", at, i);
+			text[0] = text[sizeof text - 1] = '"';
+			text[at] = (char)c;
+			cr_assert_eq(check(text, sizeof text, NULL), is_special ? ERR_SYNTAX : 0,
+				     "%zu %d", at, c);
+		}
+	}
+}
+
+Test(json, escapes_are_undone_at_every_offset)
+{
+	for (size_t before = 0; before < 80; before++) {
+		for (size_t behind = 0; behind < 80; behind++) {
+			struct json_object *value = NULL;
+			struct error err = {0};
+			char text[200], expected[200];
+
+			memset(text, 'x', sizeof text);
+			memset(expected, 'x', sizeof expected);
+			text[0] = text[before + behind + 3] = '"';
+			memcpy(text + 1 + before, "\\n", 2);
+			expected[before] = '\n';
+			cr_assert_eq(json_parse(text, before + behind + 4, &value, &err), 0);
+			cr_assert_eq(json_object_get_string_len(value), (int)(before + behind + 1));
+			cr_assert_eq(memcmp(json_object_get_string(value), expected,
+					    before + behind + 1),
+				     0);
+			json_object_put(value);
 		}
 	}
 }
@@ -449,10 +472,10 @@ static void escape_slowly(struct buf *out, const char *bytes, size_t size)
 Test(json, every_byte_is_escaped_alike_at_every_place_among_others)
 {
 	for (int c = 0; c < 256; c++) {
-		for (size_t size = 1; size < 20; size++) {
+		for (size_t size = 1; size < 100; size += size < 20 ? 1 : 13) {
 			struct buf out = BUF_INIT(1000);
 			struct buf expected = BUF_INIT(1000);
-			char bytes[20];
+			char bytes[100];
 			for (size_t at = 0; at < size; at++) {
 				memset(bytes, c == 'x' ? '"' : 'x', sizeof bytes);
 				bytes[at] = (char)c;
