@@ -284,6 +284,14 @@ void sqs_cancel(struct sqs_call *call)
 	call_free(call);
 }
 
+bool sqs_finish(struct sqs_call *call)
+{
+	if (call->exchange == NULL || !http_has_begun(call->exchange))
+		return false;
+	call->was_renewed = true; /* another one might wait for long */
+	return true;
+}
+
 struct json_object *sqs_entry(size_t index)
 {
 	char id[24];

@@ -34,6 +34,7 @@ struct tdp_receives {
 	size_t brought;    /* … and what they brought */
 	size_t full;       /* receives in a row that brought all that they could */
 	bool is_first;     /* the next one does not wait: is the queue there? */
+	bool is_last;      /* no other one follows */
 	struct sqs_outcome outcome;
 	struct loop_timer *pause;
 	LIST_HEAD(, receive_call) calls;
@@ -48,7 +49,7 @@ static void round_ended(struct tdp_receives *receives, int64_t took_ms)
 		most = receives->wanted;
 	receives->full = receives->brought >= most ? receives->full + 1 : 0;
 	bool is_hasty = receives->outcome.base.is_ok && receives->brought == 0 &&
-			took_ms < EMPTY_AT_ONCE_MS && !receives->is_first;
+			took_ms < EMPTY_AT_ONCE_MS && !receives->is_first && !receives->is_last;
 	receives->is_first = false;
 	if (is_hasty)
 		loop_timer_start(receives->pause, EMPTY_PAUSE_MS);
@@ -132,16 +133,24 @@ void tdp_receives_start(struct tdp_receives *receives, const char *queue_url, si
 	loop_timer_start(receives->pause, gather_ms);
 }
 
-void tdp_receives_cancel(struct tdp_receives *receives)
+static void give_up(struct receive_call *call)
+{
+	LIST_REMOVE(call, link);
+	sqs_cancel(call->call);
+	free(call);
+}
+
+bool tdp_receives_stop(struct tdp_receives *receives)
 {
 	struct receive_call *call = LIST_FIRST(&receives->calls);
-	LIST_INIT(&receives->calls);
+	receives->is_last = true;
 	loop_timer_stop(receives->pause);
 	for (struct receive_call *next; call != NULL; call = next) {
 		next = LIST_NEXT(call, link);
-		sqs_cancel(call->call);
-		free(call);
+		if (!sqs_finish(call->call))
+			give_up(call);
 	}
+	return LIST_EMPTY(&receives->calls);
 }
 
 struct tdp_receives *tdp_receives_new(struct loop *loop, struct sqs *sqs,
@@ -165,7 +174,8 @@ void tdp_receives_free(struct tdp_receives *receives)
 {
 	if (receives == NULL)
 		return;
-	tdp_receives_cancel(receives);
+	while (!LIST_EMPTY(&receives->calls))
+		give_up(LIST_FIRST(&receives->calls));
 	loop_timer_free(receives->pause);
 	free(receives);
 }

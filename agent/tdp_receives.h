@@ -27,7 +27,8 @@ void tdp_receives_free(struct tdp_receives *receives);
 
 /* Brings up to max messages; one at a time. queue_url is borrowed until on_ended. */
 void tdp_receives_start(struct tdp_receives *receives, const char *queue_url, size_t max);
-/* Ends it without on_ended. */
-void tdp_receives_cancel(struct tdp_receives *receives);
+/* Gives up each call that nothing has come of. True: all of them, and there is no on_ended; false:
+ * on_ended follows when the others are through. Either way it is the last receive. */
+bool tdp_receives_stop(struct tdp_receives *receives);
 
 #endif

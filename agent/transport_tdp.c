@@ -184,8 +184,10 @@ static bool transport_tdp_receive_cancel(struct transport *transport)
 	self->pace.is_hurried = true;
 	service_call_cancel(self->config_call);
 	self->config_call = NULL;
-	tdp_receives_cancel(self->receives);
-	return true;
+	bool is_over = tdp_receives_stop(self->receives);
+	if (!is_over)
+		log_debug("the receive's answer is coming and is waited for");
+	return is_over;
 }
 
 static void on_posted(void *context, struct transport_post **posts, size_t count,
