@@ -133,23 +133,25 @@ void tdp_receives_start(struct tdp_receives *receives, const char *queue_url, si
 	loop_timer_start(receives->pause, gather_ms);
 }
 
-static void give_up(struct receive_call *call)
+/* All calls, or those that nothing has come of. */
+static void give_up(struct tdp_receives *receives, bool are_all)
 {
-	LIST_REMOVE(call, link);
-	sqs_cancel(call->call);
-	free(call);
+	struct receive_call *call = LIST_FIRST(&receives->calls);
+	for (struct receive_call *next; call != NULL; call = next) {
+		next = LIST_NEXT(call, link);
+		if (!are_all && sqs_finish(call->call))
+			continue;
+		LIST_REMOVE(call, link);
+		sqs_cancel(call->call);
+		free(call);
+	}
 }
 
 bool tdp_receives_stop(struct tdp_receives *receives)
 {
-	struct receive_call *call = LIST_FIRST(&receives->calls);
 	receives->is_last = true;
 	loop_timer_stop(receives->pause);
-	for (struct receive_call *next; call != NULL; call = next) {
-		next = LIST_NEXT(call, link);
-		if (!sqs_finish(call->call))
-			give_up(call);
-	}
+	give_up(receives, false);
 	return LIST_EMPTY(&receives->calls);
 }
 
@@ -174,8 +176,7 @@ void tdp_receives_free(struct tdp_receives *receives)
 {
 	if (receives == NULL)
 		return;
-	while (!LIST_EMPTY(&receives->calls))
-		give_up(LIST_FIRST(&receives->calls));
+	give_up(receives, true);
 	loop_timer_free(receives->pause);
 	free(receives);
 }

@@ -147,9 +147,9 @@ Test(json, escapes_are_undone_at_every_offset)
 			expected[before] = '\n';
 			cr_assert_eq(json_parse(text, before + behind + 4, &value, &err), 0);
 			cr_assert_eq(json_object_get_string_len(value), (int)(before + behind + 1));
-			cr_assert_eq(memcmp(json_object_get_string(value), expected,
-					    before + behind + 1),
-				     0);
+			cr_assert_eq(
+			    memcmp(json_object_get_string(value), expected, before + behind + 1),
+			    0);
 			json_object_put(value);
 		}
 	}
