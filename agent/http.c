@@ -90,6 +90,8 @@ static void explain(struct http_exchange *exchange, CURLcode code, struct http_r
 	    .was_repeat_refused = exchange->was_repeat_refused,
 	    .is_too_large = exchange->is_too_large,
 	    .max_response_bytes = exchange->max_response_bytes,
+	    .has_too_many_headers = exchange->has_too_many_headers,
+	    .waits_for_headers = exchange->times_sent > 0 && !exchange->has_headers,
 	    .timeout_ms = exchange->timeout_ms,
 	};
 	http_failure_explain(&attempt, response);

@@ -1,6 +1,8 @@
 /* What comes in: headers, and a body that is kept, decoded and bounded. */
 #include "agent/http_inside.h"
 
+#include "agent/limits.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -67,12 +69,25 @@ static bool has_two_lengths(CURL *easy)
 	return false;
 }
 
+/* Interim answers' and trailers too. */
+static bool has_too_many_headers(struct http_exchange *exchange, size_t line_bytes)
+{
+	exchange->header_lines_seen++;
+	exchange->header_bytes_seen += line_bytes;
+	return exchange->header_lines_seen > LIMIT_ANSWER_HEADERS ||
+	       exchange->header_bytes_seen > LIMIT_ANSWER_HEADER_BYTES;
+}
+
 static size_t on_header(char *bytes, size_t size, size_t count, void *context)
 {
 	struct http_exchange *exchange = context;
 	size_t total = size * count;
 	bool is_blank = total <= 2 && (bytes[0] == '\r' || bytes[0] == '\n');
 	long status = 0;
+	if (has_too_many_headers(exchange, total)) {
+		exchange->has_too_many_headers = true;
+		return 0;
+	}
 	if (!is_blank || exchange->has_headers)
 		return total;
 	curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);

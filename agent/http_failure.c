@@ -1,5 +1,6 @@
 #include "agent/http_failure.h"
 
+#include "agent/limits.h"
 #include "crypto/trust.h"
 
 #include <curl/curl.h>
@@ -123,6 +124,19 @@ static void explain(const struct http_attempt *attempt, struct http_response *re
 	if (attempt->is_too_large) {
 		fail(response, "RESPONSE_TOO_LARGE", "maxContentLength size of %zu exceeded",
 		     attempt->max_response_bytes);
+		return;
+	}
+	if (attempt->has_too_many_headers) {
+		fail(response, "RESPONSE_TOO_LARGE",
+		     "more than %d header lines, or %zu bytes of them", LIMIT_ANSWER_HEADERS,
+		     LIMIT_ANSWER_HEADER_BYTES);
+		return;
+	}
+	/* libcurl 7.88 has no other word for a line that is longer than it takes. */
+	if (attempt->curl_code == CURLE_OUT_OF_MEMORY && attempt->waits_for_headers) {
+		fail(response, "RESPONSE_TOO_LARGE",
+		     "a header line of more than %d bytes, or no memory for it",
+		     CURL_MAX_HTTP_HEADER);
 		return;
 	}
 	if (is_proxys_refusal(detail)) {

@@ -18,6 +18,8 @@ struct http_attempt {
 	bool was_repeat_refused;   /* libcurl wanted to send the request a second time */
 	bool is_too_large;         /* the body went past the limit */
 	size_t max_response_bytes; /* that limit */
+	bool has_too_many_headers; /* … or the headers past those of limits.h */
+	bool waits_for_headers;    /* the request went out, and they have not all come */
 	int64_t timeout_ms;
 };
 

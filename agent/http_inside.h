@@ -43,10 +43,13 @@ struct http_exchange {
 	int64_t deadline_ms;
 	char address[ADDRESS_SIZE]; /* the last one that a connection was tried to */
 	char error_text[CURL_ERROR_SIZE];
+	size_t header_lines_seen;
+	size_t header_bytes_seen;
 	unsigned times_sent;
 	bool may_repeat;         /* GET and its like: once more, on a new connection */
 	bool was_repeat_refused; /* libcurl wanted to send it again by itself */
 	bool is_too_large;
+	bool has_too_many_headers;
 	bool decodes;
 	bool has_body_begun;
 	bool has_headers;       /* the final answer's are complete */

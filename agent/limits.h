@@ -10,11 +10,14 @@
 #define LIMIT_FETCHED_BODY_BYTES   (32 * LIMIT_MIB)
 #define LIMIT_RECEIVE_BYTES        (48 * LIMIT_MIB)
 #define LIMIT_SERVICE_ANSWER_BYTES (1 * LIMIT_MIB)
+/* Of an answer, with its status lines and trailers. */
+#define LIMIT_ANSWER_HEADER_BYTES (LIMIT_MIB / 4)
 
 enum {
-	LIMIT_HEADERS = 256,          /* in one request to a target */
-	LIMIT_FORM_PARTS = 10000,     /* rows of formdata or urlencoded */
-	LIMIT_REDIRECTS = 1000,       /* what a requestor may ask for */
+	LIMIT_HEADERS = 256,         /* in one request to a target */
+	LIMIT_ANSWER_HEADERS = 1000, /* … and in its answer: libcurl looks for each in all others */
+	LIMIT_FORM_PARTS = 10000,    /* rows of formdata or urlencoded */
+	LIMIT_REDIRECTS = 1000,      /* what a requestor may ask for */
 	LIMIT_HELD_COMMANDS = 10000,  /* beyond those in flight: waiting for a busy target */
 	LIMIT_RECEIVE_COMMANDS = 100, /* asked for in one poll */
 	LIMIT_LOGGED_PATH = 200,      /* bytes of a path in the log */

@@ -198,6 +198,30 @@ def test_the_limit_counts_after_decoding(small, raw):
             assert_code(small, url, "RESPONSE_TOO_LARGE")
 
 
+MANY = ["a: 1"] * 1000
+
+
+@pytest.mark.parametrize("content", [
+    answer(headers=MANY),
+    answer(headers=[f"a{number}: {'x' * 60000}" for number in range(5)]),
+    chunked(b"2\r\nok\r\n0\r\n" + b"a: 1\r\n" * 1000 + b"\r\n"),
+    b"HTTP/1.1 103 Early Hints\r\na: 1\r\n\r\n" * 400 + answer(body=b"ok"),
+    answer(headers=["a: " + "x" * 150000]),
+    b"HTTP/1.1 200 " + b"x" * 150000],
+    ids=["many", "large", "trailers", "interim answers", "a long one", "a long status"])
+def test_headers_are_limited_in_number_and_size(requestor, raw, content):
+    for method in ("GET", "POST"):
+        url = raw.url(Send(content))
+        assert "header" in assert_code(requestor, url, "RESPONSE_TOO_LARGE", method=method)
+        assert len(raw.requests(url)) == 1
+
+
+def test_as_many_headers_as_there_may_be_are_answered(requestor, raw):
+    url = raw.url(Send(answer(body=b"ok", headers=MANY[:990])))
+    given = answered(requestor.send({"method": "GET", "url": url}))
+    assert given["body"] == "ok" and {"a": ", ".join(["1"] * 990)} in given["headers"]
+
+
 def test_the_limit_does_not_count_what_a_head_only_announces(small, raw):
     head = answer(headers=["Content-Length: 5000"], framed=False)
     record = small.send({"method": "HEAD", "url": raw.url(Send(head))})
