@@ -27,7 +27,8 @@ size_t agent_answers_waiting(const struct agent *agent)
 void agent_stop_if_drained(struct agent *agent)
 {
 	if (agent->state != AGENT_DRAINING || agent->is_polling || agent->ending > 0 ||
-	    relay_running(agent->relay) > 0 || agent_answers_waiting(agent) > 0)
+	    relay_running(agent->relay) > 0 || agent_answers_waiting(agent) > 0 ||
+	    journal_is_busy(agent->journal)) /* then the source may forget what it gave */
 		return;
 	agent->state = AGENT_STOPPED;
 	loop_timer_stop(agent->drain);
@@ -90,6 +91,11 @@ static void on_sign_of_life(void *context)
 		 (unsigned long long)agent->settled, relay_count(agent->relay),
 		 agent_answers_waiting(agent));
 	loop_timer_start(agent->sign_of_life, SIGN_OF_LIFE_MS);
+}
+
+static void on_quiet(void *context)
+{
+	agent_stop_if_drained(context);
 }
 
 static void on_drain_over(void *context)
@@ -229,6 +235,7 @@ static int agent_open(struct agent *agent, struct error *err)
 	    .on_durable = agent_on_durable,
 	    .on_room = agent_poll_soon,
 	    .on_begun_anew = agent_on_begun_anew,
+	    .on_quiet = on_quiet,
 	    .in_flight = agent_in_flight,
 	};
 	agent->journal = journal_open(agent->loop, settings, &journal_events, err);

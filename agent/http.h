@@ -88,7 +88,7 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
 				 void *context);
 /* Ends it without a callback. */
 void http_cancel(struct http_exchange *exchange);
-/* Has the answer's body begun to come? */
+/* Has an answer begun to come? Its headers have, those of a final one. */
 bool http_has_begun(const struct http_exchange *exchange);
 
 /* Walks the headers of the final answer in order of arrival (no 1xx, no trailers), from

@@ -69,12 +69,15 @@ static bool has_two_lengths(CURL *easy)
 	return false;
 }
 
-/* Interim answers' and trailers too. */
-static bool has_too_many_headers(struct http_exchange *exchange, size_t line_bytes)
+/* Interim answers' and trailers count too, and of the bytes all that is no body. */
+static bool has_too_many_headers(struct http_exchange *exchange, const char *line, size_t size,
+				 bool is_blank)
 {
-	exchange->header_lines_seen++;
-	exchange->header_bytes_seen += line_bytes;
-	return exchange->header_lines_seen > LIMIT_ANSWER_HEADERS ||
+	bool is_status = size > 5 && memcmp(line, "HTTP/", 5) == 0;
+	if (!is_blank && !is_status)
+		exchange->headers_seen++;
+	exchange->header_bytes_seen += size;
+	return exchange->headers_seen > LIMIT_ANSWER_HEADERS ||
 	       exchange->header_bytes_seen > LIMIT_ANSWER_HEADER_BYTES;
 }
 
@@ -84,7 +87,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
 	size_t total = size * count;
 	bool is_blank = total <= 2 && (bytes[0] == '\r' || bytes[0] == '\n');
 	long status = 0;
-	if (has_too_many_headers(exchange, total)) {
+	if (has_too_many_headers(exchange, bytes, total, is_blank)) {
 		exchange->has_too_many_headers = true;
 		return 0;
 	}
@@ -124,7 +127,7 @@ bool http_answer_is_whole(struct http_exchange *exchange, CURLcode code)
 
 bool http_has_begun(const struct http_exchange *exchange)
 {
-	return exchange->has_body_begun;
+	return exchange->has_headers;
 }
 
 bool http_next_header(const struct http_response *response, void **position, const char **name,

@@ -127,9 +127,8 @@ static void explain(const struct http_attempt *attempt, struct http_response *re
 		return;
 	}
 	if (attempt->has_too_many_headers) {
-		fail(response, "RESPONSE_TOO_LARGE",
-		     "more than %d header lines, or %zu bytes of them", LIMIT_ANSWER_HEADERS,
-		     LIMIT_ANSWER_HEADER_BYTES);
+		fail(response, "RESPONSE_TOO_LARGE", "more than %d headers, or %zu bytes of them",
+		     LIMIT_ANSWER_HEADERS, LIMIT_ANSWER_HEADER_BYTES);
 		return;
 	}
 	/* libcurl 7.88 has no other word for a line that is longer than it takes. */

@@ -43,7 +43,7 @@ struct http_exchange {
 	int64_t deadline_ms;
 	char address[ADDRESS_SIZE]; /* the last one that a connection was tried to */
 	char error_text[CURL_ERROR_SIZE];
-	size_t header_lines_seen;
+	size_t headers_seen;
 	size_t header_bytes_seen;
 	unsigned times_sent;
 	bool may_repeat;         /* GET and its like: once more, on a new connection */

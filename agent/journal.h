@@ -33,6 +33,8 @@ struct journal_events {
 	/* The database was damaged: a new one was begun. journal_write_again is due for every
 	 * command that is held. */
 	void (*on_begun_anew)(void *context);
+	/* journal_is_busy is false now. */
+	void (*on_quiet)(void *context);
 	/* How many commands are held? */
 	size_t (*in_flight)(void *context);
 };
@@ -59,6 +61,8 @@ void journal_write_again(struct journal *journal, struct command *command);
 /* The source has the answer of command: written in a batch that begins within a second. */
 void journal_posted(struct journal *journal, struct command *command);
 
+/* Is something on its way to the disk? Not what waits until the disk can be written again. */
+bool journal_is_busy(const struct journal *journal);
 /* May new commands be taken? */
 bool journal_has_room(const struct journal *journal);
 

@@ -246,6 +246,18 @@ static void on_batch_written(struct journal *journal, struct journal_batch *batc
 		on_batch_failed(journal, batch);
 }
 
+bool journal_is_busy(const struct journal *journal)
+{
+	return journal->written != NULL ||
+	       (journal->unwritten_count > 0 && !loop_timer_is_running(journal->retry));
+}
+
+static void tell_quiet(struct journal *journal)
+{
+	if (!journal_is_busy(journal))
+		journal->events.on_quiet(journal->events.context);
+}
+
 static void on_done(void *context)
 {
 	struct journal *journal = context;
@@ -265,6 +277,7 @@ static void on_done(void *context)
 	tell_room(journal);
 	if (has_work(journal))
 		journal_flush_soon(journal);
+	tell_quiet(journal);
 }
 
 /* Does everything that is under way wait for this, and not for long? Then nobody is held up when it
@@ -329,7 +342,6 @@ static void do_something(struct journal *journal)
 		loop_work_start(journal->writing);
 		return;
 	}
-	log_flush(); /* a disk that hangs does not hold up what was said before */
 	run(journal);
 	on_done(journal);
 }
@@ -344,6 +356,7 @@ static void tell_all(struct journal *journal)
 		spool_release(&command->text);
 		journal->events.on_durable(journal->events.context, command);
 	}
+	tell_quiet(journal);
 }
 
 static void flush(void *context)
@@ -352,6 +365,7 @@ static void flush(void *context)
 	struct error err;
 	if (loop_work_is_running(journal->writing))
 		return;
+	log_flush(); /* a disk that hangs does not hold up what was said before */
 	if (journal->is_off)
 		tell_all(journal);
 	else if (journal->is_damaged && begin_anew(journal, &err) != 0)

@@ -10,7 +10,7 @@
 #define LIMIT_FETCHED_BODY_BYTES   (32 * LIMIT_MIB)
 #define LIMIT_RECEIVE_BYTES        (48 * LIMIT_MIB)
 #define LIMIT_SERVICE_ANSWER_BYTES (1 * LIMIT_MIB)
-/* Of an answer, with its status lines and trailers. */
+/* Of an answer's headers, with its status lines and trailers. */
 #define LIMIT_ANSWER_HEADER_BYTES (LIMIT_MIB / 4)
 
 enum {

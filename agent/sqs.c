@@ -284,7 +284,7 @@ void sqs_cancel(struct sqs_call *call)
 	call_free(call);
 }
 
-bool sqs_finish(struct sqs_call *call)
+bool sqs_let_finish(struct sqs_call *call)
 {
 	if (call->exchange == NULL || !http_has_begun(call->exchange))
 		return false;

@@ -43,8 +43,8 @@ struct sqs_call *sqs_start(struct sqs *sqs, const char *operation, const char *q
 			   struct json_object *body, int64_t timeout_ms, size_t max_answer_bytes,
 			   sqs_on_answer *on_answer, void *context);
 void sqs_cancel(struct sqs_call *call);
-/* Is its answer coming? Then it is not renewed, whatever it says. */
-bool sqs_finish(struct sqs_call *call);
+/* True: its answer is coming; the call ends with it, and is not renewed whatever it says. */
+bool sqs_let_finish(struct sqs_call *call);
 
 /* An item of a batch answer's `Failed` or `Successful`: which entry it is about, by the Id
  * that sqs_entry gave it. -1: none of ours. */

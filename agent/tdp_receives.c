@@ -139,7 +139,7 @@ static void give_up(struct tdp_receives *receives, bool are_all)
 	struct receive_call *call = LIST_FIRST(&receives->calls);
 	for (struct receive_call *next; call != NULL; call = next) {
 		next = LIST_NEXT(call, link);
-		if (!are_all && sqs_finish(call->call))
+		if (!are_all && sqs_let_finish(call->call))
 			continue;
 		LIST_REMOVE(call, link);
 		sqs_cancel(call->call);

@@ -138,13 +138,18 @@ static void on_message(void *context, struct json_object *json)
 	json_object_put(message.command);
 }
 
+static bool is_about_a_queue(const char *code)
+{
+	return strstr(code, "QueueDoesNotExist") != NULL ||
+	       strstr(code, "NonExistentQueue") != NULL;
+}
+
 static void on_receive_ended(void *context, const struct sqs_outcome *outcome)
 {
 	struct transport_tdp *self = context;
 	if (outcome->base.is_ok)
 		self->events.on_reached(self->events.context);
-	else if (strstr(outcome->code, "QueueDoesNotExist") != NULL ||
-		 strstr(outcome->code, "NonExistentQueue") != NULL)
+	else if (is_about_a_queue(outcome->code) && !self->pace.is_hurried) /* nobody would ask */
 		forget_config(self);
 	self->events.on_received(self->events.context, &outcome->base);
 }
@@ -309,6 +314,9 @@ static void transport_tdp_announce(struct transport *transport, const char *stat
 	struct transport_tdp *self = self_of(transport);
 	(void)status; /* which one it is follows from what was said before */
 	if (on_done != NULL) {
+		service_call_cancel(
+		    self->announcement); /* or its end were taken for the last one's */
+		self->announcement = NULL;
 		self->on_last_word = on_done;
 		self->last_word_context = context;
 		self->last_word_due_ms = clock_monotonic_ms() + LAST_CALLS_MS;
@@ -327,7 +335,7 @@ static void transport_tdp_announce(struct transport *transport, const char *stat
 static void transport_tdp_free(struct transport *transport)
 {
 	struct transport_tdp *self = self_of(transport);
-	(void)transport_tdp_receive_cancel(transport);
+	service_call_cancel(self->config_call);
 	service_call_cancel(self->announcement);
 	service_call_cancel(self->heartbeat);
 	tdp_receives_free(self->receives);

@@ -6,11 +6,12 @@
 #include "base/str.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* LINE_MAX is PIPE_BUF: up to there a pipe keeps a line whole between other writers. */
+/* LINE_BYTES is PIPE_BUF: up to there a pipe keeps a line whole between other writers. */
 enum {
 	LINE_BYTES = 4096,
 	MESSAGE_BYTES = 2048,
@@ -220,9 +221,17 @@ void log_flush(void)
 	errno = saved_errno;
 }
 
+/* What led to it would be missing. It goes on when this returns. */
+static void on_abort(int signal_number)
+{
+	(void)signal_number;
+	flush_gathered();
+}
+
 void log_gather(bool on)
 {
 	is_gathering = on;
+	(void)signal(SIGABRT, on ? on_abort : SIG_DFL); /* else lines are lost, nothing more */
 	if (!on)
 		log_flush();
 }

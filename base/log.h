@@ -30,8 +30,9 @@ void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
 
 /* While lines are gathered, those of debug and info wait for log_flush, for a line of warn
- * or error, or for 4 KiB of them: in a busy program a write for each line is a tenth of
- * what it does. Whoever turns it on flushes before each wait. Turning it off flushes. */
+ * or error, or for 4 KiB of them: in a busy program a write for each line is a twentieth
+ * of what it does. Whoever turns it on flushes before each wait. Turning it off flushes, and so
+ * does abort(). */
 void log_gather(bool on);
 void log_flush(void);
 

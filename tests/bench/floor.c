@@ -155,6 +155,12 @@ static void keep_bytes(struct job *job, const char *text, void (*on_kept)(struct
 	job->next_kept = floor->in_piece;
 	floor->in_piece = job;
 	buf_append_str(&floor->piece, text);
+	if (floor->running == 1 && !keep_is_writing(floor->keep)) { /* as the agent does */
+		keep_write_here(floor->keep, &floor->piece);
+		floor->in_piece = NULL;
+		on_kept(job);
+		return;
+	}
 	if (++floor->piece_count >= floor->running / GOOD_PART)
 		write_piece(floor);
 }

@@ -149,19 +149,32 @@ bool keep_is_writing(const struct keep *keep)
 	return keep->is_writing;
 }
 
-void keep_write(struct keep *keep, struct buf *piece)
+static void take(struct keep *keep, struct buf *piece)
 {
 	if (piece->failed != 0 || piece->size > PIECE_MAX)
 		die("a piece is too large");
-	pthread_mutex_lock(&keep->lock);
 	struct buf taken = *piece;
 	*piece = keep->piece;
 	buf_reset(piece);
 	keep->piece = taken;
+}
+
+void keep_write(struct keep *keep, struct buf *piece)
+{
+	pthread_mutex_lock(&keep->lock);
+	take(keep, piece);
 	keep->has_piece = true;
 	pthread_cond_signal(&keep->changed);
 	pthread_mutex_unlock(&keep->lock);
 	keep->is_writing = true;
+}
+
+void keep_write_here(struct keep *keep, struct buf *piece)
+{
+	pthread_mutex_lock(&keep->lock);
+	take(keep, piece);
+	keep->write(keep);
+	pthread_mutex_unlock(&keep->lock);
 }
 
 void keep_end(struct keep *keep)

@@ -10,17 +10,18 @@ import pytest
 from support.agents import Agent
 from support.journals import Journal
 from support.processes import PATIENCE
-from support.raw_target import text
-from support.sqs_gate import error
+from support.raw_target import Slow, answer, text
+from support.sqs_gate import error, slow
 
 pytest_plugins = ["tdp_plugin"]
 
 
 class Halves:
-    """The second half of an answer comes when the test says so."""
+    """The second part of an answer comes when the test says so; 0: of its body nothing before."""
 
-    def __init__(self, made_up=None):
+    def __init__(self, made_up=None, share=0.5):
         self.made_up = made_up
+        self.share = share
         self.is_half_out = threading.Event()
         self.is_released = threading.Event()
 
@@ -30,17 +31,18 @@ class Halves:
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
-        handler.wfile.write(content[:len(content) // 2])
+        cut = int(len(content) * self.share)
+        handler.wfile.write(content[:cut])
         self.is_half_out.set()
         assert self.is_released.wait(PATIENCE)
-        handler.wfile.write(content[len(content) // 2:])
+        handler.wfile.write(content[cut:])
         return status
 
 
 def stop_amid(tdp, *receives):
     """The agent's stop while it has half of the last receive's answer."""
     *_, halves = receives
-    tdp.gate.faults = {"ReceiveMessage": list(receives)}
+    tdp.gate.faults["ReceiveMessage"] = list(receives)
     agent = tdp.start(LOG_LEVEL="debug", DRAIN_SECONDS=30)
     assert halves.is_half_out.wait(PATIENCE)
     agent.process.signal(signal.SIGTERM)
@@ -50,17 +52,34 @@ def stop_amid(tdp, *receives):
     return agent
 
 
-def test_messages_that_are_coming_are_kept_by_a_stop_and_made_once(tdp_site, raw):
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_messages_that_are_coming_are_kept_by_a_stop_and_made_once(tdp_site, raw, count, share):
+    """The queue may forget them before the agent is gone, however long that takes it."""
     tdp = tdp_site(VisibilityTimeout=600)
-    url = raw.url(text("once"))
-    command_id = tdp.submit({"method": "POST", "url": url})
-    agent = stop_amid(tdp, Halves())
-    assert Journal(agent).state_of(command_id) == "received" and not raw.requests(url)
-    assert tdp.gate.count()["DeleteMessageBatch"] == 1  # the queue may forget it
+    url = raw.url(*[text("once")] * count)
+    ids = [tdp.submit({"method": "POST", "url": url}) for _ in range(count)]
+    tdp.gate.faults["DeleteMessageBatch"] = [slow(0.5)]
+    agent = stop_amid(tdp, Halves(share=share))
+    assert not raw.requests(url)
+    assert {Journal(agent).state_of(command_id) for command_id in ids} == {"received"}
+    tdp.wait_empty()
+    assert tdp.platform.calls_to("status", "PUT")[-1].body["statusSetting"] == "STOPPED"
     following = Agent(agent.settings).start()
-    assert tdp.wait_end(command_id)["status"] == "SUCCESS"
-    assert len(raw.requests(url)) == 1
+    for command_id in ids:
+        assert tdp.wait_end(command_id)["status"] == "SUCCESS"
+    assert len(raw.requests(url)) == count
     following.stop()
+
+
+def test_a_queue_that_is_gone_at_a_stop_keeps_no_answer_from_the_other_one(tdp_site, raw):
+    tdp = tdp_site(VisibilityTimeout=600)
+    url = raw.url(Slow(1, answer(body=b"made")))
+    command_id = tdp.submit({"method": "POST", "url": url})
+    gone = json.dumps({"__type": "com.amazonaws.sqs#QueueDoesNotExist"}).encode()
+    agent = stop_amid(tdp, slow(0), Halves((400, gone)))
+    assert tdp.wait_end(command_id)["status"] == "SUCCESS"
+    assert "1 answers not posted" not in agent.log
 
 
 @pytest.mark.parametrize("made_up", [

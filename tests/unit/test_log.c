@@ -5,8 +5,10 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* What is written to descriptor 2 between begin and end. */
@@ -267,7 +269,7 @@ Test(log, gathered_lines_are_written_before_they_are_too_many_for_a_pipe_to_keep
 	packets_begin(&capture);
 	log_gather(true);
 	for (int i = 0; i < LINES; i++) {
-		log_info("%.*s", i % 499, text);
+		log_info("%.*s", 100 + 2 * i, text);
 		size_t size = read_write(capture.pipe[0], capture.text, sizeof capture.text);
 		if (size == 0)
 			continue;
@@ -280,7 +282,26 @@ Test(log, gathered_lines_are_written_before_they_are_too_many_for_a_pipe_to_keep
 	if (read_write(capture.pipe[0], capture.text, sizeof capture.text) > 0)
 		lines += lines_in(capture.text);
 	cr_assert_eq(lines, LINES);
-	cr_assert_gt(writes, 5);
+	cr_assert_gt(writes, 15);
 	cr_assert_lt(writes, LINES / 4);
 	packets_end(&capture);
+}
+
+Test(log, gathered_lines_outlive_an_abort)
+{
+	struct capture capture;
+	int status;
+
+	capture_begin(&capture);
+	log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	pid_t child = fork();
+	if (child == 0) {
+		log_gather(true);
+		log_info("the last thing that was done");
+		abort();
+	}
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	capture_end(&capture);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	cr_assert_not_null(strstr(capture.text, "the last thing that was done"));
 }
