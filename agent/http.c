@@ -72,9 +72,11 @@ static void explain(struct http_exchange *exchange, CURLcode code, struct http_r
 	CURL *easy = exchange->easy;
 	long os_errno = 0;
 	long verify_result = 0;
+	long request_bytes = 0;
 	curl_off_t connected_us = 0;
 	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
 	curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verify_result);
+	curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &request_bytes);
 	curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected_us);
 	CURLU *parsed = NULL;
 	char *host = NULL;
@@ -82,7 +84,8 @@ static void explain(struct http_exchange *exchange, CURLcode code, struct http_r
 	    .curl_code = (int)code,
 	    .os_errno = (int)os_errno,
 	    .verify_result = verify_result,
-	    .detail = exchange->error_text,
+	    .detail = exchange->body_error.code != 0 ? exchange->body_error.message
+						     : exchange->error_text,
 	    .address = exchange->address,
 	    .host = host_of(easy, &parsed, &host),
 	    .proxy = response->proxy,
@@ -91,7 +94,8 @@ static void explain(struct http_exchange *exchange, CURLcode code, struct http_r
 	    .is_too_large = exchange->is_too_large,
 	    .max_response_bytes = exchange->max_response_bytes,
 	    .has_too_many_headers = exchange->has_too_many_headers,
-	    .waits_for_headers = exchange->times_sent > 0 && !exchange->has_headers,
+	    .is_sending = exchange->times_sent > 0 && request_bytes == 0,
+	    .waits_for_headers = request_bytes > 0 && !exchange->has_headers,
 	    .timeout_ms = exchange->timeout_ms,
 	};
 	http_failure_explain(&attempt, response);

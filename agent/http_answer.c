@@ -31,7 +31,8 @@ static void begin_body(struct http_exchange *exchange)
 	     i++)
 		buf_printf(&encodings, "%s,", header->value);
 	if (encodings.size > 0 && encodings.failed == 0)
-		exchange->decoder = http_decoder_new(encodings.data, keep_body, exchange);
+		exchange->decoder = http_decoder_new(encodings.data, exchange->max_response_bytes,
+						     keep_body, exchange);
 	buf_release(&encodings);
 }
 
@@ -46,6 +47,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 		rc = http_decoder_write(exchange->decoder, bytes, total, &exchange->body_error);
 	else
 		rc = keep_body(exchange, bytes, total);
+	exchange->is_too_large |= rc == ERR_LIMIT;
 	return rc == 0 ? total : CURL_WRITEFUNC_ERROR;
 }
 
@@ -149,5 +151,6 @@ const char *http_find_header(const struct http_response *response, const char *n
 	if (curl_easy_header(response->exchange->easy, name, 0, CURLH_HEADER, -1, &header) !=
 	    CURLHE_OK)
 		return NULL;
-	return header->value;
+	return header->value +
+	       strspn(header->value, " \t\r\n"); /* of an empty one the end is left */
 }

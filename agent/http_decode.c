@@ -28,11 +28,13 @@ struct stage {
 	BrotliDecoderState *brotli;
 	ZSTD_DStream *zstd;
 	bool is_complete;
+	size_t passed; /* to the next one */
 };
 
 struct http_decoder {
 	struct stage stages[STAGES_MAX]; /* the last encoding that was put on comes first */
 	size_t count;
+	size_t max_between_bytes;
 	http_decode_output *output;
 	void *context;
 };
@@ -42,8 +44,14 @@ static int pass_on(struct http_decoder *decoder, size_t index, const unsigned ch
 {
 	if (size == 0)
 		return 0;
-	if (index + 1 < decoder->count)
+	if (index + 1 < decoder->count) {
+		struct stage *stage = &decoder->stages[index];
+		if (size > decoder->max_between_bytes - stage->passed)
+			return error_set(err, ERR_LIMIT, "more than %zu bytes within the body's %s",
+					 decoder->max_between_bytes, stage->name);
+		stage->passed += size;
 		return decoder->stages[index + 1].write(decoder, index + 1, bytes, size, err);
+	}
 	int rc = decoder->output(decoder->context, bytes, size);
 	return rc == 0 ? 0 : error_set(err, rc, "the decoded body is not taken");
 }
@@ -206,11 +214,12 @@ static bool add_stages(struct http_decoder *decoder, char *list)
 	return decoder->count > 0;
 }
 
-struct http_decoder *http_decoder_new(const char *encodings, http_decode_output *output,
-				      void *context)
+struct http_decoder *http_decoder_new(const char *encodings, size_t max_between_bytes,
+				      http_decode_output *output, void *context)
 {
 	struct http_decoder *decoder = mem_new(struct http_decoder);
 	char *list = mem_strdup(encodings);
+	decoder->max_between_bytes = max_between_bytes;
 	decoder->output = output;
 	decoder->context = context;
 	if (!add_stages(decoder, list)) {

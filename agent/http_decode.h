@@ -18,12 +18,14 @@ typedef int http_decode_output(void *context, const void *bytes, size_t size);
 struct http_decoder;
 
 /* For the value of a Content-Encoding header. NULL when there is nothing to take off, or
- * when it names an encoding that is not known: the body is then to be left as it is. */
-struct http_decoder *http_decoder_new(const char *encodings, http_decode_output *output,
-				      void *context);
+ * when it names an encoding that is not known: the body is then to be left as it is.
+ * max_between_bytes: what one of several encodings may hand to the next in all, for a few bytes
+ * on the wire can be gigabytes there of which nothing comes out. */
+struct http_decoder *http_decoder_new(const char *encodings, size_t max_between_bytes,
+				      http_decode_output *output, void *context);
 void http_decoder_free(struct http_decoder *decoder);
 
-/* ERR_SYNTAX: the bytes are not what the header said. */
+/* ERR_SYNTAX: the bytes are not what the header said. ERR_LIMIT: too many between two encodings. */
 NODISCARD int http_decoder_write(struct http_decoder *decoder, const void *bytes, size_t size,
 				 struct error *err);
 /* No more bytes come. ERR_SYNTAX: the stream is not complete. */

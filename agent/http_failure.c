@@ -112,6 +112,29 @@ static bool is_proxys_refusal(const char *detail)
 	return mentions(detail, "from proxy") || mentions(detail, "CONNECT tunnel");
 }
 
+/* libcurl 7.88 has no other word for what is longer than it takes. */
+static bool is_too_long(const struct http_attempt *attempt, const char *detail,
+			struct http_response *response)
+{
+	enum { REQUEST_BYTES = 1024 * 1024, TRAILER_BYTES = 4096 }; /* its DYN_ limits */
+	bool has_no_memory = attempt->curl_code == CURLE_OUT_OF_MEMORY;
+	if (has_no_memory && attempt->is_sending)
+		fail(response, "AGENT_ERROR",
+		     "the request's URL and headers are more than %d bytes, or there is no memory "
+		     "for them: nothing was sent",
+		     REQUEST_BYTES);
+	else if (has_no_memory && attempt->waits_for_headers)
+		fail(response, "RESPONSE_TOO_LARGE",
+		     "a header line of more than %d bytes, or no memory for it",
+		     CURL_MAX_HTTP_HEADER);
+	else if (mentions(detail, "Out of memory in chunked-encoding"))
+		fail(response, "RESPONSE_TOO_LARGE",
+		     "a trailer line of more than %d bytes, or no memory for it", TRAILER_BYTES);
+	else
+		return false;
+	return true;
+}
+
 static void explain(const struct http_attempt *attempt, struct http_response *response)
 {
 	const char *detail = attempt->detail[0] != '\0'
@@ -131,13 +154,8 @@ static void explain(const struct http_attempt *attempt, struct http_response *re
 		     LIMIT_ANSWER_HEADERS, LIMIT_ANSWER_HEADER_BYTES);
 		return;
 	}
-	/* libcurl 7.88 has no other word for a line that is longer than it takes. */
-	if (attempt->curl_code == CURLE_OUT_OF_MEMORY && attempt->waits_for_headers) {
-		fail(response, "RESPONSE_TOO_LARGE",
-		     "a header line of more than %d bytes, or no memory for it",
-		     CURL_MAX_HTTP_HEADER);
+	if (is_too_long(attempt, detail, response))
 		return;
-	}
 	if (is_proxys_refusal(detail)) {
 		fail(response, "EPROTO", "%s", detail);
 		return;

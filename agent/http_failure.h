@@ -19,7 +19,8 @@ struct http_attempt {
 	bool is_too_large;         /* the body went past the limit */
 	size_t max_response_bytes; /* that limit */
 	bool has_too_many_headers; /* … or the headers past those of limits.h */
-	bool waits_for_headers;    /* the request went out, and they have not all come */
+	bool is_sending;           /* nothing of the request has gone out yet */
+	bool waits_for_headers;    /* it has, and not all of the answer's headers have come */
 	int64_t timeout_ms;
 };
 

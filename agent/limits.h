@@ -15,7 +15,7 @@
 
 enum {
 	LIMIT_HEADERS = 256,         /* in one request to a target */
-	LIMIT_ANSWER_HEADERS = 1000, /* … and in its answer: libcurl looks for each in all others */
+	LIMIT_ANSWER_HEADERS = 256,   /* … and in its answer: libcurl looks for each in all others */
 	LIMIT_FORM_PARTS = 10000,    /* rows of formdata or urlencoded */
 	LIMIT_REDIRECTS = 1000,      /* what a requestor may ask for */
 	LIMIT_HELD_COMMANDS = 10000,  /* beyond those in flight: waiting for a busy target */
