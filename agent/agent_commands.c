@@ -91,6 +91,8 @@ void agent_on_delivery(void *context, const struct transport_delivery *delivery)
 	struct agent *agent = context;
 	struct problems problems = PROBLEMS_INIT;
 	struct error err;
+	if (delivery->problem != NULL)
+		problems_add(&problems, "%s", delivery->problem);
 	struct command *command = command_new(delivery->command, &problems, &err);
 	if (command == NULL) {
 		log_warn("a command that nobody can be answered for is dropped: %s", err.message);

@@ -1,5 +1,6 @@
 #include "agent/arrivals.h"
 
+#include "agent/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -28,6 +29,7 @@ struct arrivals {
 	/* Of the first command of the first arrival: */
 	struct json_parser *parser;  /* NULL: not begun, or done */
 	struct json_object *command; /* NULL: not parsed yet */
+	struct error problem;        /* code 0: none; why only its scalar members are read */
 	struct spool kept;           /* its text, as far as it is in a file */
 };
 
@@ -35,13 +37,19 @@ struct arrivals {
 static bool parse_piece(struct arrivals *arrivals, const struct json_span *text)
 {
 	struct error err;
-	if (arrivals->parser == NULL)
+	if (arrivals->parser == NULL) {
 		arrivals->parser = json_parser_new(text->text, text->size, NULL);
+		json_parser_limit(arrivals->parser, LIMIT_PARSED_BYTES);
+	}
 	int rc = json_parser_step(arrivals->parser, PIECE_BYTES, &arrivals->command, &err);
 	if (rc == JSON_MORE)
 		return true;
 	json_parser_free(arrivals->parser);
 	arrivals->parser = NULL;
+	if (rc == ERR_LIMIT) {
+		arrivals->problem = err;
+		rc = json_skim(text->text, text->size, &arrivals->command, &err);
+	}
 	if (rc != 0) /* only for want of memory: it is JSON */
 		log_error("a command of %zu bytes is left to its source: %s", text->size,
 			  err.message);
@@ -67,6 +75,7 @@ static void forget_command(struct arrivals *arrivals)
 	arrivals->parser = NULL;
 	json_object_put(arrivals->command);
 	arrivals->command = NULL;
+	arrivals->problem.code = 0;
 	spool_release(&arrivals->kept);
 	arrivals->kept = (struct spool){0};
 }
@@ -79,9 +88,10 @@ static bool do_piece(struct arrivals *arrivals, const struct json_span *text)
 	if (arrivals->command != NULL && keep_piece(arrivals, text))
 		return true;
 	if (arrivals->command != NULL)
-		arrivals->events.on_command(arrivals->events.context, arrivals->command, text,
-					    arrivals->kept.size == text->size ? &arrivals->kept
-									      : NULL);
+		arrivals->events.on_command(
+		    arrivals->events.context, arrivals->command, text,
+		    arrivals->kept.size == text->size ? &arrivals->kept : NULL,
+		    arrivals->problem.code != 0 ? arrivals->problem.message : NULL);
 	forget_command(arrivals);
 	return false;
 }

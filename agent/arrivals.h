@@ -10,10 +10,10 @@
 
 struct arrivals_events {
 	void *context;
-	/* A command, what it was parsed from, and a file of that (or what is of it; see
-	 * transport_delivery). All borrowed. */
+	/* A command, what it was parsed from, and a file of that (or what is of it), and
+	 * what is wrong with it: see transport_delivery. All borrowed. */
 	void (*on_command)(void *context, struct json_object *command, const struct json_span *text,
-			   struct spool *kept);
+			   struct spool *kept, const char *problem);
 	/* All commands of a text were handed over, and the text is gone. */
 	void (*on_done)(void *context);
 };

@@ -1,5 +1,6 @@
 #include "agent/command.h"
 
+#include "agent/limits.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -61,6 +62,30 @@ static void parse_delivery(struct json_object *json, struct command *command,
 			     delivery);
 	}
 	free(delivery);
+}
+
+static int parse_limited(const char *text, size_t size, struct json_object **json,
+			 struct error *err)
+{
+	struct json_object *value = NULL;
+	struct json_parser *parser = json_parser_new(text, size, NULL);
+	json_parser_limit(parser, LIMIT_PARSED_BYTES);
+	int rc = json_parser_step(parser, SIZE_MAX, &value, err);
+	json_parser_free(parser);
+	if (rc == 0 && (rc = json_require_object(value, err)) == 0)
+		*json = value;
+	return rc;
+}
+
+int command_read_text(const char *text, size_t size, struct json_object **json,
+		      struct error *problem, struct error *err)
+{
+	problem->code = 0;
+	int rc = parse_limited(text, size, json, err);
+	if (rc != ERR_LIMIT)
+		return rc;
+	*problem = *err;
+	return json_skim(text, size, json, err);
 }
 
 struct command *command_new(struct json_object *json, struct problems *problems, struct error *err)

@@ -13,11 +13,15 @@
 /* Of an answer's headers, with its status lines and trailers. */
 #define LIMIT_ANSWER_HEADER_BYTES (LIMIT_MIB / 4)
 
+/* Of memory for the values of one command, payload or body: 10 MB of text are 40 to 400 MB of
+ * values where they are numbers or small objects. */
+#define LIMIT_PARSED_BYTES (512 * LIMIT_MIB)
+
 enum {
-	LIMIT_HEADERS = 256,         /* in one request to a target */
-	LIMIT_ANSWER_HEADERS = 256,   /* … and in its answer: libcurl looks for each in all others */
-	LIMIT_FORM_PARTS = 10000,    /* rows of formdata or urlencoded */
-	LIMIT_REDIRECTS = 1000,      /* what a requestor may ask for */
+	LIMIT_HEADERS = 256,        /* in one request to a target */
+	LIMIT_ANSWER_HEADERS = 256, /* … and in its answer: libcurl looks for each in all others */
+	LIMIT_FORM_PARTS = 10000,   /* rows of formdata or urlencoded */
+	LIMIT_REDIRECTS = 1000,     /* what a requestor may ask for */
 	LIMIT_HELD_COMMANDS = 10000,  /* beyond those in flight: waiting for a busy target */
 	LIMIT_RECEIVE_COMMANDS = 100, /* asked for in one poll */
 	LIMIT_LOGGED_PATH = 200,      /* bytes of a path in the log */

@@ -48,6 +48,7 @@ static int try_key(struct opening *opening, struct aead *key)
 static void begin_parsing(struct opening *opening)
 {
 	opening->parser = json_parser_new(buf_str(&opening->plain), opening->plain.size, NULL);
+	json_parser_limit(opening->parser, LIMIT_PARSED_BYTES);
 }
 
 static int open_piece(struct opening *opening)

@@ -35,6 +35,11 @@ static void end_opening(struct relay *relay, struct command *command)
 	relay->waiting_bytes -= command->opening_bytes;
 }
 
+static const char *why_unread(const struct opened *opened)
+{
+	return opened->code == ERR_LIMIT ? "more than is taken" : "not JSON";
+}
+
 static void on_opened(void *context, const struct opened *opened)
 {
 	struct command *command = context;
@@ -45,7 +50,7 @@ static void on_opened(void *context, const struct opened *opened)
 		decryption_failed(relay, command, opened->err.message);
 	else if (opened->code != 0)
 		relay_reject(relay, command, "INVALID_PAYLOAD",
-			     "Invalid payload: the decrypted text is not JSON: %s",
+			     "Invalid payload: the decrypted text is %s: %s", why_unread(opened),
 			     opened->err.message);
 	else
 		relay_take_opened(relay, command, opened->payload);
@@ -95,7 +100,7 @@ static void on_body_parsed(void *context, const struct opened *opened)
 	struct error err = opened->err;
 	end_opening(relay, command);
 	if (opened->code != 0) {
-		error_prefix(&err, "it is not JSON");
+		error_prefix(&err, "it is %s", why_unread(opened));
 		body_unavailable(relay, command, err.message);
 	} else {
 		command->body = json_object_get(opened->payload);

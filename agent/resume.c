@@ -32,11 +32,15 @@ static struct command *command_of_row(const struct journal_row *row, struct prob
 {
 	struct json_object *json = NULL;
 	struct command *command = NULL;
-	struct error err;
+	struct error err, problem;
 	if (row->state == COMMAND_DONE)
 		return command_of_done_row(row);
-	if (!row->is_damaged && json_parse(row->text, row->text_size, &json, &err) == 0)
+	if (!row->is_damaged &&
+	    command_read_text(row->text, row->text_size, &json, &problem, &err) == 0) {
+		if (problem.code != 0)
+			problems_add(problems, "%s", problem.message);
 		command = command_new(json, problems, &err);
+	}
 	json_object_put(json);
 	return command != NULL ? command : command_of_damaged_row(row);
 }

@@ -1,5 +1,6 @@
 #include "agent/tdp_message.h"
 
+#include "agent/command.h"
 #include "base/json.h"
 #include "base/str.h"
 
@@ -41,7 +42,7 @@ int tdp_message_read(struct tdp_message *message, struct json_object *json, stru
 	};
 	if (json_get_string(json, "Body", &body, &size, err) != 0)
 		return error_set(err, ERR_INVALID, "it has no body");
-	if (json_parse_object(body, size, &command, err) != 0)
+	if (command_read_text(body, size, &command, &message->problem, err) != 0)
 		return error_set(err, ERR_INVALID, "it is no JSON object");
 	if (json_get_text(command, "commandId", &id, err) != 0 || id[0] == '\0') {
 		json_object_put(command);

@@ -14,6 +14,7 @@ struct tdp_message {
 	int attempt;         /* from 1 */
 	struct json_object *command;
 	struct json_span text; /* the command's, as it came */
+	struct error problem;  /* of command_read_text: code 0, or why there is not all of it */
 };
 
 /* Texts are borrowed from json; the caller puts command. Anything that is no JSON object with

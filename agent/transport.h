@@ -34,6 +34,7 @@ struct transport_delivery {
 	struct spool *kept;    /* a large text, in a file already: may be taken; NULL: none */
 	const char *receipt;   /* NULL: the source has none */
 	int attempt;           /* from 1 */
+	const char *problem;   /* NULL: none; why only the command's scalar members could be read */
 };
 
 enum post_result {

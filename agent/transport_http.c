@@ -55,10 +55,11 @@ static struct transport_http *self_of(struct transport *transport)
 }
 
 static void deliver(struct transport_http *self, struct json_object *command,
-		    const struct json_span *text, struct spool *kept)
+		    const struct json_span *text, struct spool *kept, const char *problem)
 {
 	struct error err;
-	struct transport_delivery delivery = {.command = command, .attempt = 1, .kept = kept};
+	struct transport_delivery delivery = {
+	    .command = command, .attempt = 1, .kept = kept, .problem = problem};
 	int64_t attempt;
 	/* Both are the service's own additions; a service without them can still be used. */
 	if (json_get_text(command, "receipt", &delivery.receipt, &err) != 0)
@@ -71,9 +72,9 @@ static void deliver(struct transport_http *self, struct json_object *command,
 }
 
 static void on_large_command(void *context, struct json_object *command,
-			     const struct json_span *text, struct spool *kept)
+			     const struct json_span *text, struct spool *kept, const char *problem)
 {
-	deliver(context, command, text, kept);
+	deliver(context, command, text, kept, problem);
 }
 
 /* The commands of a receive, each with its own text, so that nobody has to write it anew. */
@@ -89,7 +90,7 @@ static void deliver_all(struct transport_http *self, struct json_object *command
 		if (has_text && received->large_bytes > 0 && text->size > received->large_bytes)
 			large[large_count++] = *text; /* the parser has left it out */
 		else
-			deliver(self, json_object_array_get_idx(commands, i), text, NULL);
+			deliver(self, json_object_array_get_idx(commands, i), text, NULL, NULL);
 	}
 	if (large_count > 0) {
 		struct buf all = service_call_take_text(self->receive);

@@ -130,10 +130,12 @@ static void on_message(void *context, struct json_object *json)
 		drop_unusable(self, &message, json, err.message);
 		return;
 	}
-	struct transport_delivery delivery = {.command = message.command,
-					      .text = message.text,
-					      .receipt = message.receipt,
-					      .attempt = message.attempt};
+	struct transport_delivery delivery = {
+	    .command = message.command,
+	    .text = message.text,
+	    .receipt = message.receipt,
+	    .attempt = message.attempt,
+	    .problem = message.problem.code != 0 ? message.problem.message : NULL};
 	self->events.on_delivery(self->events.context, &delivery);
 	json_object_put(message.command);
 }

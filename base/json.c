@@ -45,6 +45,11 @@ struct json_parser *json_parser_new(const char *text, size_t size, struct json_e
 	return parser;
 }
 
+void json_parser_limit(struct json_parser *parser, size_t memory_bytes)
+{
+	parser->build.max_weight = memory_bytes;
+}
+
 void json_parser_free(struct json_parser *parser)
 {
 	if (!parser)
@@ -63,6 +68,10 @@ int json_parser_step(struct json_parser *parser, size_t bytes, struct json_objec
 	code = json_scan_step(&parser->scan, bytes, err);
 	if (code < 0)
 		return code;
+	if (parser->build.failed == ERR_LIMIT)
+		return error_set(err, ERR_LIMIT,
+				 "JSON: its values would take more than %zu bytes of memory",
+				 parser->build.max_weight);
 	if (parser->build.failed != 0)
 		return error_set(err, ERR_MEMORY, "JSON: out of memory");
 	if (code == 0) {

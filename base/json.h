@@ -58,6 +58,13 @@ struct json_parser *json_parser_new(const char *text, size_t size, struct json_e
 NODISCARD int json_parser_step(struct json_parser *parser, size_t bytes, struct json_object **out,
 			       struct error *err);
 void json_parser_free(struct json_parser *parser);
+/* Before the first step. ERR_LIMIT when the values take more than about that many bytes of memory,
+ * which may be 250 times what their text does. */
+void json_parser_limit(struct json_parser *parser, size_t memory_bytes);
+
+/* Of an object, to answer for it, when its text is JSON but too deep or too much to be parsed: the
+ * members that are no arrays and no objects. ERR_SYNTAX, ERR_INVALID: it is no object. */
+NODISCARD int json_skim(const char *text, size_t size, struct json_object **out, struct error *err);
 
 /* Anything but an object: value is put, and ERR_INVALID. */
 NODISCARD int json_require_object(struct json_object *value, struct error *err);

@@ -24,10 +24,33 @@ void json_build_release(struct json_build *build)
 	buf_release(&build->scratch);
 }
 
+/* What json-c 0.16 allocates for a value and its place, about. */
+enum {
+	OBJECT_BYTES = 780, /* room for 16 members from the beginning */
+	ARRAY_BYTES = 370,
+	SCALAR_BYTES = 64,
+	MEMBER_BYTES = 40,
+};
+
+static bool has_weight_left(struct json_build *build, struct json_object *value)
+{
+	size_t more = SCALAR_BYTES;
+	if (json_object_is_type(value, json_type_object))
+		more = OBJECT_BYTES;
+	else if (json_object_is_type(value, json_type_array))
+		more = ARRAY_BYTES;
+	else if (json_object_is_type(value, json_type_string))
+		more += (size_t)json_object_get_string_len(value);
+	build->weight += more + MEMBER_BYTES;
+	return build->max_weight == 0 || build->weight <= build->max_weight;
+}
+
 /* The value has its place in the tree, or is gone with a failure. */
 static void place(struct json_build *build, struct json_object *value)
 {
 	int rc = 0;
+	if (build->failed == 0 && !has_weight_left(build, value))
+		build->failed = ERR_LIMIT;
 	if (build->failed != 0) {
 		json_object_put(value);
 		return;

@@ -17,7 +17,9 @@ struct json_build {
 	struct buf scratch;  /* a string without its escapes, a number with a NUL */
 	size_t scratch_used; /* at most, ever */
 	bool has_part;       /* scratch has the beginning of the next string */
-	int failed;          /* ERR_MEMORY, once */
+	size_t weight;       /* of the tree: about its bytes of memory */
+	size_t max_weight;   /* beyond which nothing more is built; 0: there is no such limit */
+	int failed;          /* ERR_MEMORY or ERR_LIMIT, once */
 };
 
 void json_build_init(struct json_build *build);

@@ -11,6 +11,9 @@ _Static_assert(JSON_DEPTH_MAX <= 64, "is_object has one bit a level");
 
 enum { ELEMENT_LEVEL = 2 }; /* open around an element: the object, and the array in it */
 
+/* Of a step: to build a value takes as long as to read so many bytes; a few do not matter. */
+enum { BYTES_FOR_A_VALUE = 64, FEW_VALUES = 64 };
+
 static int fail(struct json_scan *scan, const char *what)
 {
 	scan->what = what;
@@ -503,8 +506,9 @@ static int scan_text(struct json_scan *scan)
 	int code;
 
 	do {
-		if (scan->pause && scan->at >= scan->pause)
+		if ((scan->pause && scan->at >= scan->pause) || scan->values_left == 0)
 			return JSON_MORE;
+		scan->values_left--;
 		if (!scan->string)
 			skip_space(scan);
 		if ((code = scan_value(scan, &opened)) != 0)
@@ -550,6 +554,7 @@ int json_scan_step(struct json_scan *scan, size_t bytes, struct error *err)
 	int code;
 
 	assert(scan->at); /* it was begun */
+	scan->values_left = bytes < SIZE_MAX ? bytes / BYTES_FOR_A_VALUE + FEW_VALUES : SIZE_MAX;
 	scan->pause = bytes < (size_t)(scan->end - scan->at) ? scan->at + bytes : NULL;
 	code = scan_text(scan);
 	return code < 0 ? report(scan, code, err) : code;

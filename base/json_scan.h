@@ -19,6 +19,7 @@ struct json_scan {
 	const char *at;
 	const char *end;
 	const char *pause;  /* where this step may end; NULL: only at the end */
+	size_t values_left; /* … or with so many: to build one takes longer than to read it */
 	const char *string; /* not handed over yet of the string that is read; NULL: none is */
 	const char *what;   /* what is wrong at `at` */
 	uint64_t is_object; /* bit n: level n is an object */
@@ -36,7 +37,7 @@ struct json_scan {
 void json_scan_begin(struct json_scan *scan, const char *text, size_t size,
 		     struct json_build *build, struct json_elements *elements);
 /* Goes on for that many bytes, to the end of a part that ends there (a run without escapes may
- * be long, but is quick). JSON_MORE when there is more to read, 0 when all was JSON. */
+ * be long, but is quick), or for fewer where they are many values. JSON_MORE when there is more to read, 0 when all was JSON. */
 NODISCARD int json_scan_step(struct json_scan *scan, size_t bytes, struct error *err);
 
 #endif

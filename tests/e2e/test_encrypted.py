@@ -211,3 +211,11 @@ def test_an_encrypted_binary_answer_of_5_mebibytes_is_whole(requestor, nginx):
     answer = WithCryptography.decrypt(KEY, requestor.stored_answer(record))
     assert answer["bodyEncoding"] == "base64"
     assert base64.b64decode(answer["body"]) == content
+
+
+def test_a_sealed_payload_that_takes_too_much_memory_is_rejected(requestor, raw):
+    url = raw.url()
+    payload = {"method": "POST", "url": url, "junk": [{}] * 700000}
+    said = unlocked(requestor.send(WithCryptography.encrypt(KEY, payload), V2), status="REJECTED")
+    assert said["code"] == "INVALID_PAYLOAD" and "bytes of memory" in said["message"], said
+    assert not raw.requests(url)

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 
 #include <criterion/criterion.h>
+#include <stdint.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -42,7 +43,7 @@ static void compress_to(struct buf *out, const char *text, int window_bits)
 static int decode(const char *encodings, const struct buf *in, size_t piece, struct collected *out)
 {
 	struct error err;
-	struct http_decoder *decoder = http_decoder_new(encodings, collect, out);
+	struct http_decoder *decoder = http_decoder_new(encodings, SIZE_MAX, collect, out);
 	int rc = 0;
 	cr_assert_not_null(decoder);
 	for (size_t at = 0; rc == 0 && at < in->size; at += piece)
@@ -145,9 +146,9 @@ Test(http_decode, what_the_reader_refuses_ends_it)
 
 Test(http_decode, what_is_not_known_is_left_alone)
 {
-	cr_assert_null(http_decoder_new("aws-chunked", collect, NULL));
-	cr_assert_null(http_decoder_new("gzip, foo", collect, NULL));
-	cr_assert_null(http_decoder_new("identity", collect, NULL));
-	cr_assert_null(http_decoder_new("", collect, NULL));
-	cr_assert_null(http_decoder_new("gzip,gzip,gzip,gzip,gzip", collect, NULL));
+	cr_assert_null(http_decoder_new("aws-chunked", SIZE_MAX, collect, NULL));
+	cr_assert_null(http_decoder_new("gzip, foo", SIZE_MAX, collect, NULL));
+	cr_assert_null(http_decoder_new("identity", SIZE_MAX, collect, NULL));
+	cr_assert_null(http_decoder_new("", SIZE_MAX, collect, NULL));
+	cr_assert_null(http_decoder_new("gzip,gzip,gzip,gzip,gzip", SIZE_MAX, collect, NULL));
 }

@@ -750,3 +750,98 @@ Test(json, a_parser_may_go_before_it_is_through)
 	cr_assert_null(value);
 	json_parser_free(NULL);
 }
+
+static void check_skim(const char *text, const char *expected)
+{
+	struct json_object *value = NULL;
+	struct error err = {0};
+	int rc = json_skim(text, strlen(text), &value, &err);
+
+	if (expected == NULL) {
+		cr_assert_neq(rc, 0, "%s", text);
+		return;
+	}
+	cr_assert_eq(rc, 0, "%s: %s", text, err.message);
+	struct buf out = BUF_INIT(10000);
+	json_write(&out, value);
+	cr_assert_str_eq(buf_str(&out), expected);
+	buf_release(&out);
+	json_object_put(value);
+}
+
+Test(json, of_an_object_that_is_too_much_the_scalar_members_can_be_had)
+{
+	check_skim("{}", "{}");
+	check_skim(" { } ", "{}");
+	check_skim("{\"a\":1,\"b\":[1,{\"c\":\"]}\"}],\"d\":\"x\\\"}\"}",
+		   "{\"a\":1,\"d\":\"x\\\"}\"}");
+	check_skim("{ \"b\" : {\"a\":[]} , \"e\\u0041\" : null , \"t\" : true , \"n\" : -1.5e3 }",
+		   "{\"eA\":null,\"t\":true,\"n\":-1.5e3}");
+	check_skim("[]", NULL);
+	check_skim("", NULL);
+	check_skim("{\"a\":1", NULL);
+	check_skim("{\"a\":1,}", NULL);
+	check_skim("{\"a\":[1}", NULL);
+	check_skim("{\"a\":[1,2", NULL);
+	check_skim("{\"a\":\"x", NULL);
+	check_skim("{\"a\":x}", NULL);
+	check_skim("{\"a\" 1}", NULL);
+	check_skim("{\"a\":1} x", NULL);
+	check_skim("{\"a\":1 \"b\":2}", NULL);
+	char deep[1100] = "{\"deep\":";
+	memset(deep + 8, '[', 500);
+	memset(deep + 508, ']', 500);
+	memcpy(deep + 1008, ",\"id\":\"x\"}", 11);
+	check_skim(deep, "{\"id\":\"x\"}");
+}
+
+Test(json, what_the_values_take_is_limited)
+{
+	static const char *const texts[] = {"{}", "[]", "1", "\"a string of some length\"", "null"};
+
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		struct buf text = BUF_INIT(10000000);
+		struct json_object *value = NULL;
+		struct error err = {0};
+		buf_append_str(&text, "[null");
+		for (int j = 0; j < 100000; j++)
+			buf_printf(&text, ",%s", texts[i]);
+		buf_append_char(&text, ']');
+		for (size_t limit = 1000000; limit <= 100000000; limit *= 100) {
+			struct json_parser *parser =
+			    json_parser_new(buf_str(&text), text.size, NULL);
+			json_parser_limit(parser, limit);
+			int rc = json_parser_step(parser, SIZE_MAX, &value, &err);
+			cr_assert_eq(rc, limit == 1000000 ? ERR_LIMIT : 0, "%s", texts[i]);
+			cr_assert(rc == 0 ||
+				  strstr(err.message, "1000000 bytes of memory") != NULL);
+			json_parser_free(parser);
+		}
+		json_object_put(value);
+		buf_release(&text);
+	}
+}
+
+Test(json, a_step_with_many_values_is_short)
+{
+	enum { VALUES = 100000 };
+	struct buf text = BUF_INIT(10000000);
+	struct json_object *value = NULL;
+	struct error err = {0};
+	size_t steps = 0;
+
+	buf_append_str(&text, "[{}");
+	for (int j = 1; j < VALUES; j++)
+		buf_append_str(&text, ",{}");
+	buf_append_char(&text, ']');
+	struct json_parser *parser = json_parser_new(buf_str(&text), text.size, NULL);
+	int rc = JSON_MORE;
+	for (; rc == JSON_MORE; steps++)
+		rc = json_parser_step(parser, 256 * 1024, &value, &err);
+	cr_assert_eq(rc, 0);
+	cr_assert_eq(json_object_array_length(value), VALUES);
+	cr_assert_gt(steps, 20);
+	json_parser_free(parser);
+	json_object_put(value);
+	buf_release(&text);
+}
