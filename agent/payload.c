@@ -152,20 +152,24 @@ static void parse_raw(struct json_object *body, struct payload *payload, struct 
 static void append_urlencoded(struct buf *out, const char *bytes, size_t size)
 {
 	static const char DIGITS[] = "0123456789ABCDEF";
+	if (size > SIZE_MAX / 3 || buf_reserve(out, 3 * size) != 0)
+		return; /* whoever has the buffer asks it */
+	char *at = out->data + out->size;
 	for (size_t i = 0; i < size; i++) {
 		unsigned char byte = (unsigned char)bytes[i];
 		bool is_plain = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
 				(byte >= 'a' && byte <= 'z') || byte == '*' || byte == '-' ||
 				byte == '.' || byte == '_';
-		if (is_plain) {
-			buf_append_char(out, (char)byte);
-		} else if (byte == ' ') {
-			buf_append_char(out, '+');
-		} else {
-			char escape[3] = {'%', DIGITS[byte >> 4], DIGITS[byte & 15]};
-			buf_append(out, escape, sizeof escape);
+		if (is_plain || byte == ' ') {
+			*at++ = is_plain ? (char)byte : '+';
+			continue;
 		}
+		*at++ = '%';
+		*at++ = DIGITS[byte >> 4];
+		*at++ = DIGITS[byte & 15];
 	}
+	*at = '\0';
+	out->size = (size_t)(at - out->data);
 }
 
 static void add_urlencoded_row(struct payload *payload, const char *path, struct json_object *row,

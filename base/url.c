@@ -82,7 +82,10 @@ static bool is_unreserved(unsigned char c)
 
 static void append_percent(struct buf *out, unsigned char c)
 {
-	buf_printf(out, "%%%02X", c);
+	static const char digits[] = "0123456789ABCDEF";
+	char escape[] = {'%', digits[c >> 4], digits[c & 15]};
+
+	buf_append(out, escape, sizeof escape);
 }
 
 /* What may not stand in a URL at all is percent-encoded, the rest stays. */
