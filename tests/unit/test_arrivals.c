@@ -28,12 +28,13 @@ static void tell(struct story *story, const char *what)
 }
 
 static void on_command(void *context, struct json_object *command, const struct json_span *text,
-		       struct spool *kept)
+		       struct spool *kept, const char *problem)
 {
 	struct story *story = context;
 	const char *name;
 	struct json_object *parsed;
 	struct error err;
+	cr_assert_null(problem);
 	cr_assert_eq(json_get_text(command, "name", &name, &err), 0);
 	cr_assert_eq(json_parse(text->text, text->size, &parsed, &err), 0);
 	cr_assert(json_object_equal(parsed, command));
