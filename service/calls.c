@@ -46,6 +46,27 @@ void call_number(struct span object, const char *key, int64_t min, int64_t max, 
 		problems_add(problems, "%s %s", key, err.message);
 }
 
+void call_array(struct span object, const char *key, const char *items, struct span *array,
+		struct problems *problems)
+{
+	struct span item;
+	size_t count = 0;
+	*array = span_member(object, key);
+	if (!span_is_array(*array)) {
+		problems_add(problems, "%s must be an array of %s, not %s", key, items,
+			     span_kind(*array));
+		return;
+	}
+	struct span_cursor cursor = span_begin(*array);
+	while (count <= CALL_ITEMS_MAX && span_next(&cursor, NULL, &item))
+		count++;
+	if (count > CALL_ITEMS_MAX)
+		problems_add(problems,
+			     "%s must hold at most %d %s in one call: send the others in further "
+			     "calls",
+			     key, CALL_ITEMS_MAX, items);
+}
+
 int call_is_own_queue(struct request *request)
 {
 	if (strcmp(request->parameters[0], request->token.agent) == 0)

@@ -13,6 +13,12 @@ NODISCARD int call_check(struct request *request, const struct problems *problem
 /* An optional whole number; keeps *number when it is absent, adds a problem when it is wrong. */
 void call_number(struct span object, const char *key, int64_t min, int64_t max, int64_t *number,
 		 struct problems *problems);
+/* A call runs in one turn, in which nobody else is served: so many items are a millisecond or
+ * two, and as many as the agent sends at once. */
+enum { CALL_ITEMS_MAX = 1000 };
+/* An array of at most CALL_ITEMS_MAX items, or a problem. items: what they are, in the plural. */
+void call_array(struct span object, const char *key, const char *items, struct span *array,
+		struct problems *problems);
 /* The agent id in the path is the token's, or 403. */
 NODISCARD int call_is_own_queue(struct request *request);
 

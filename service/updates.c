@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* One call with any number of updates. */
+/* One call with its updates. */
 struct updating {
 	struct request_state state;
 	struct request *request;
@@ -240,17 +240,16 @@ static int update_all(struct updating *updating, struct span updates, struct err
 
 void on_status(struct request *request)
 {
-	struct span object;
+	struct span object, updates;
+	struct problems problems = PROBLEMS_INIT;
 	struct error err;
 	if (call_is_own_queue(request) < 0 || call_object(request, &object) < 0)
 		return;
-	struct span updates = span_member(object, "updates");
-	if (!span_is_array(updates)) {
-		request_fail(request, MHD_HTTP_BAD_REQUEST,
-			     "updates must be an array of status updates, not %s",
-			     span_kind(updates));
+	call_array(object, "updates", "status updates", &updates, &problems);
+	int rc = call_check(request, &problems);
+	problems_release(&problems);
+	if (rc < 0)
 		return;
-	}
 	struct updating *updating = mem_new(struct updating);
 	updating->state.end = on_end;
 	updating->request = request;

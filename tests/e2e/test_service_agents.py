@@ -339,6 +339,24 @@ def test_updates_must_be_a_list(service_site):
     assert service_site.agent.update() == []
 
 
+def test_a_thousand_updates_are_taken_and_not_one_more(service_site):
+    record = service_site.requestor.send()
+    command = service_site.agent.receive()[0]
+    end = {"commandId": record["id"], "receipt": command["receipt"], "status": "SUCCESS"}
+    other = {"commandId": "x", "status": "SUCCESS"}
+    reply = service_site.agent.call("status", {"updates": [end] + 1000 * [other]})
+    assert (reply.status, reply.message) == (
+        400, "updates must hold at most 1000 status updates in one call: send the others in"
+             " further calls")
+    assert service_site.requestor.record(record["id"])["status"] == "PROCESSING"
+    # As many small ones as fit: not looked at one by one.
+    items = b'{"updates":[' + b",".join([b"1"] * 4_000_000) + b"]}"
+    reply = service_site.agent.post("/v1/agents/agent-1/commands/status", body=items)
+    assert reply.status == 400, reply
+    results = service_site.agent.update(*999 * [other], end)
+    assert [result["result"] for result in results] == 999 * ["conflict"] + ["accepted"]
+
+
 def test_eight_megabytes_of_updates_are_taken_and_not_one_byte_more(service_site):
     record = service_site.requestor.send()
     command = service_site.agent.receive()[0]
