@@ -70,10 +70,7 @@ void on_extend(struct request *request)
 	int64_t lease_seconds = 60;
 	if (call_is_own_queue(request) < 0 || call_object(request, &object) < 0)
 		return;
-	receipts = span_member(object, "receipts");
-	if (!span_is_array(receipts))
-		problems_add(&problems, "receipts must be an array of receipts, not %s",
-			     span_kind(receipts));
+	call_array(object, "receipts", "receipts", &receipts, &problems);
 	call_number(object, "leaseSeconds", 10, 3600, &lease_seconds, &problems);
 	int rc = call_check(request, &problems);
 	problems_release(&problems);

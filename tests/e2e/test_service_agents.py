@@ -248,6 +248,16 @@ def test_extend_wants_a_list_of_receipts(service_site):
                                         for value in (1, None, {"a": []}, "\u00e9")]}
 
 
+def test_a_thousand_receipts_are_extended_and_not_one_more(service_site):
+    service_site.requestor.send()
+    receipt = service_site.agent.receive()[0]["receipt"]
+    reply = service_site.agent.call("extend", {"receipts": 1000 * ["x"] + [receipt]})
+    assert (reply.status, reply.message) == (
+        400, "receipts must hold at most 1000 receipts in one call: send the others in further"
+             " calls")
+    assert service_site.agent.extend(999 * ["x"] + [receipt]) == 999 * ["lost"] + ["ok"]
+
+
 def test_another_agent_cannot_extend_or_end(service_site):
     service_site.requestor.send()
     command = service_site.agent.receive()[0]
