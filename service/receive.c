@@ -14,6 +14,7 @@
 enum {
 	ANSWER_BYTES_MAX = 32 * 1024 * 1024, /* of payloads; one command always goes */
 	ANSWER_ROOM = ANSWER_BYTES_MAX + 16 * 1024 * 1024,
+	LOOK_MS = 1000, /* a call that does not wait looks behind many expired commands so long */
 };
 
 struct receiving {
@@ -146,6 +147,8 @@ static void serve_waiting(struct service *service, struct queue_waiter *waiter)
 	}
 	if (serve(receiving) == 0) {
 		queue_wait_again(&service->waiters, waiter, org, agent);
+		if (receiving->has_more)
+			service_note_more(service, org, agent);
 		return;
 	}
 	if (receiving->has_more)
@@ -180,6 +183,19 @@ static int read_call(struct request *request, struct receiving *receiving)
 	return rc;
 }
 
+static void wait(struct receiving *receiving, int64_t wait_ms)
+{
+	struct request *request = receiving->waiter.request;
+	struct service *service = request->service;
+	const char *org = request->token.org;
+	const char *agent = request->token.agent;
+	queue_wait(&service->waiters, &receiving->waiter, org, agent);
+	if (receiving->has_more)
+		service_note_more(service, org, agent);
+	alarm_set(&service->alarms, &request->alarm, clock_monotonic_ms() + wait_ms, on_time_over);
+	request_wait(request);
+}
+
 void on_receive(struct request *request)
 {
 	struct service *service = request->service;
@@ -192,12 +208,11 @@ void on_receive(struct request *request)
 	request->state = &receiving->state;
 	if (read_call(request, receiving) < 0 || serve(receiving) > 0)
 		return;
-	if (receiving->wait_seconds == 0 || service->server.is_stopping) {
+	int64_t wait_ms = receiving->wait_seconds * 1000;
+	if (wait_ms == 0 && receiving->has_more)
+		wait_ms = LOOK_MS;
+	if (wait_ms == 0 || service->server.is_stopping)
 		answer(receiving);
-		return;
-	}
-	queue_wait(&service->waiters, &receiving->waiter, request->token.org, request->token.agent);
-	alarm_set(&service->alarms, &request->alarm,
-		  clock_monotonic_ms() + receiving->wait_seconds * 1000, on_time_over);
-	request_wait(request);
+	else
+		wait(receiving, wait_ms);
 }

@@ -22,6 +22,7 @@ enum {
 	PATIENCE_MS = 5000, /* for requests under way when the service stops */
 	DUE_MAX = 500,      /* commands looked after at once */
 	DUE_EVERY_MS = 100,
+	MORE_AFTER_MS = 10, /* others are served in between */
 	FORGET_MAX = 200,
 	FORGET_AGAIN_MS = 50,
 	FORGET_EVERY_MS = 3600 * 1000,
@@ -76,6 +77,21 @@ void service_note_due(struct service *service, int64_t at_ms)
 		in_ms = FORGET_EVERY_MS;
 	if (service->due.at_ms == 0 || monotonic_ms + in_ms < service->due.at_ms)
 		alarm_set(&service->alarms, &service->due, monotonic_ms + in_ms, on_due);
+}
+
+static void on_more(struct alarm_entry *entry)
+{
+	struct service *service =
+	    (struct service *)((char *)entry - offsetof(struct service, more));
+	waiters_go_on(&service->waiters);
+}
+
+void service_note_more(struct service *service, const char *org, const char *target)
+{
+	waiters_on_more(&service->waiters, org, target);
+	if (service->more.at_ms == 0)
+		alarm_set(&service->alarms, &service->more, clock_monotonic_ms() + MORE_AFTER_MS,
+			  on_more);
 }
 
 /* ---- Retention */

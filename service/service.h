@@ -22,6 +22,7 @@ struct service {
 	struct waiters waiters;
 	uv_signal_t signals[2];
 	struct alarm_entry due;      /* lives and leases that end */
+	struct alarm_entry more;     /* queues that were looked through in part */
 	struct alarm_entry forget;   /* ended commands that are too old */
 	struct alarm_entry patience; /* stopping: requests under way have until then */
 	bool has_old_answers;        /* files of commands that were forgotten */
@@ -36,5 +37,7 @@ int service_run(const struct service_settings *settings, bool is_dev);
 void service_note_storage(struct service *service, const struct error *err);
 /* Something is due at that time (Unix milliseconds). */
 void service_note_due(struct service *service, int64_t at_ms);
+/* This queue was looked through in part: who waits for it is served again soon. */
+void service_note_more(struct service *service, const char *org, const char *target);
 
 #endif

@@ -209,7 +209,8 @@ struct receive_limits {
 	size_t max_bytes; /* of payload; one command always goes */
 };
 /* The oldest pending commands of a queue become PROCESSING with a lease and a new receipt
- * each. has_more: the limits may have left some. The caller frees *commands. */
+ * each. has_more: the limits may have left some; with a count of 0 so many expired ones stand
+ * before them that the rest of the work is left for a further call. The caller frees *commands. */
 NODISCARD int store_receive(struct store *store, const char *org, const char *target,
 			    int64_t now_ms, const struct receive_limits *limits,
 			    struct command **commands, size_t *count, bool *has_more,

@@ -50,6 +50,9 @@ static int oldest_pending(struct store *store, const char *org, const char *targ
 
 /* ---- Delivery */
 
+/* Expired commands ended by one receive: some milliseconds. */
+enum { EXPIRE_MAX = 500 };
+
 static int deliver(struct store *store, struct command *command, int64_t now_ms, int64_t lease_ms,
 		   struct error *err)
 {
@@ -65,6 +68,7 @@ struct receiving {
 	size_t bytes;
 	struct command *commands;
 	size_t count;
+	size_t expired;
 	bool is_full;
 };
 
@@ -76,9 +80,11 @@ static int receive_one(struct store *store, struct receiving *receiving, int64_t
 	int rc = store_command_get(store, seq, command, err);
 	if (rc < 0)
 		return rc;
-	if (command->expires_ms <= receiving->now_ms)
+	if (command->expires_ms <= receiving->now_ms) {
+		receiving->expired++;
 		return store_command_change(store, command, STATUS_EXPIRED, EVENT_EXPIRED_WAITING,
 					    receiving->now_ms, 0, err);
+	}
 	size_t bytes = command->delivery == DELIVERY_EMBEDDED ? command->payload_size : 0;
 	if (receiving->count > 0 && receiving->bytes + bytes > receiving->limits->max_bytes) {
 		receiving->is_full = true;
@@ -98,7 +104,8 @@ static int receive_all(struct store *store, struct receiving *receiving, const c
 	size_t max = receiving->limits->max;
 	struct numbers seqs = {0};
 	int rc;
-	/* Again where all that was found had expired: younger ones may wait behind them. */
+	/* Again where all that was found had expired: younger ones may wait behind them. But after
+	 * a long stop these may be a million, and nobody else is served meanwhile. */
 	do {
 		seqs.count = 0;
 		rc = oldest_pending(store, org, target, max, &seqs, err);
@@ -106,9 +113,10 @@ static int receive_all(struct store *store, struct receiving *receiving, const c
 			receiving->commands = mem_calloc(max, sizeof *receiving->commands);
 		for (size_t i = 0; rc == 0 && i < seqs.count && !receiving->is_full; i++)
 			rc = receive_one(store, receiving, seqs.items[i], err);
-	} while (rc == 0 && seqs.count > 0 && receiving->count == 0);
+	} while (rc == 0 && seqs.count > 0 && receiving->count == 0 &&
+		 receiving->expired < EXPIRE_MAX);
 	free(seqs.items);
-	receiving->is_full |= seqs.count == max;
+	receiving->is_full |= seqs.count == max || (seqs.count > 0 && receiving->count == 0);
 	return rc;
 }
 

@@ -14,6 +14,7 @@ struct queue {
 	UT_hash_handle hh;
 	TAILQ_ENTRY(queue) ready_link;
 	bool is_ready;
+	bool has_more; /* ready at the next waiters_go_on() */
 	struct queue_waiter_list waiters;
 	char name[ORG_MAX + 1 + TARGET_MAX + 1]; /* org '\n' target: an org has no line break */
 };
@@ -87,14 +88,39 @@ void queue_leave(struct waiters *waiters, struct queue_waiter *waiter)
 	free(queue);
 }
 
+static void make_ready(struct waiters *waiters, struct queue *queue)
+{
+	if (queue->is_ready)
+		return;
+	queue->is_ready = true;
+	TAILQ_INSERT_TAIL(&waiters->ready, queue, ready_link);
+}
+
 void waiters_on_pending(struct waiters *waiters, const char *org, const char *target)
 {
 	char name[sizeof((struct queue *)0)->name];
 	struct queue *queue = find_queue(waiters, org, target, name);
-	if (!queue || queue->is_ready)
-		return;
-	queue->is_ready = true;
-	TAILQ_INSERT_TAIL(&waiters->ready, queue, ready_link);
+	if (queue)
+		make_ready(waiters, queue);
+}
+
+void waiters_on_more(struct waiters *waiters, const char *org, const char *target)
+{
+	char name[sizeof((struct queue *)0)->name];
+	struct queue *queue = find_queue(waiters, org, target, name);
+	if (queue)
+		queue->has_more = true;
+}
+
+void waiters_go_on(struct waiters *waiters)
+{
+	struct queue *queue, *following;
+	HASH_ITER(hh, waiters->queues, queue, following)
+	{
+		if (queue->has_more)
+			make_ready(waiters, queue);
+		queue->has_more = false;
+	}
 }
 
 struct queue_waiter *queue_next(struct waiters *waiters)

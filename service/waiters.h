@@ -54,6 +54,11 @@ void end_leave(struct waiters *waiters, struct end_waiter *waiter);
 void waiters_on_pending(struct waiters *waiters, const char *org, const char *target);
 void waiters_on_end(struct waiters *waiters, int64_t seq);
 
+/* There may be something in the queue, but looking for it goes on only at waiters_go_on(), so
+ * that others are served before. */
+void waiters_on_more(struct waiters *waiters, const char *org, const char *target);
+void waiters_go_on(struct waiters *waiters);
+
 /* Takes the next waiter of a queue that has something; NULL when there is none. It then
  * does not wait any more. Who is served and leaves the queue not empty calls
  * waiters_on_pending() again. */

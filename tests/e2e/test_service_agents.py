@@ -1,6 +1,8 @@
 """What agents see: receiving with leases, extending, reporting, and TDP's two calls."""
 
+import contextlib
 import socket
+import sqlite3
 import threading
 import time
 
@@ -225,6 +227,35 @@ def test_a_command_that_nobody_takes_expires(service_factory):
     assert site.requestor.history(record["id"])[-1]["reason"] == (
         "Command status changed to EXPIRED: nobody took it before expiresAt")
     assert site.agent.receive() == []
+
+
+def expire_many(site, count):
+    """Puts so many commands before the newest one, as if they had expired while the service
+    was stopped. It must be stopped."""
+    with contextlib.closing(sqlite3.connect(site.service.db)) as db, db:
+        newest, = db.execute("SELECT max(seq) FROM command").fetchone()
+        seqs = [(newest - 1 - n, newest) for n in range(count)]
+        db.executemany("INSERT INTO command SELECT ?1, salt, bucket, token, updated_at, 1, 1,"
+                       " attempt, delivery, response, receipt, changes FROM command"
+                       " WHERE seq = ?2", seqs)
+        db.executemany("INSERT INTO request SELECT ?1, payload, metadata FROM request"
+                       " WHERE seq = ?2", seqs)
+
+
+@pytest.mark.parametrize("seconds", [0, 30])
+def test_many_expired_commands_do_not_hold_up_the_one_behind_them(service_own_site, seconds):
+    site = service_own_site
+    record = site.requestor.send()
+    site.service.stop()
+    expire_many(site, 5000)
+    site.service.start()
+    began = time.monotonic()
+    # By the timer alone it would be a second, and a call that does not wait would get nothing.
+    commands = site.agent.receive(waitSeconds=seconds)
+    assert [command["commandId"] for command in commands] == [record["id"]]
+    assert time.monotonic() - began < 10
+    states = {hit["status"] for hit in site.requestor.search(size=200, sort="asc")["hits"]}
+    assert states == {"EXPIRED"}
 
 
 def test_a_late_answer_is_better_than_none(service_factory):

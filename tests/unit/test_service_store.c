@@ -292,6 +292,38 @@ Test(service_store, passes_over_expired_commands_to_the_ones_behind_them)
 	tear_down(fixture);
 }
 
+Test(service_store, ends_many_expired_commands_in_several_receives)
+{
+	struct fixture *fixture = set_up();
+	for (int i = 0; i < 1200; i++)
+		add(fixture, "a", 1000);
+	struct command last = add(fixture, "a", HOUR_MS);
+	struct receive_limits limits = {60000, 100, 1000};
+	int64_t now_ms = clock_now_ms() + 2000;
+	struct command *commands = NULL;
+	size_t count = 0;
+	bool has_more = false;
+	struct error err;
+	for (size_t ended = 500; ended <= 1000; ended += 500) {
+		cr_assert_eq(store_receive(fixture->store, "acme", "a", now_ms, &limits, &commands,
+					   &count, &has_more, &err),
+			     0);
+		cr_assert_eq(count, 0);
+		cr_assert_null(commands);
+		cr_assert(has_more);
+		cr_assert_eq(fixture->ends, ended);
+	}
+	cr_assert_eq(store_receive(fixture->store, "acme", "a", now_ms, &limits, &commands, &count,
+				   &has_more, &err),
+		     0);
+	cr_assert_eq(count, 1);
+	cr_assert_not(has_more);
+	cr_assert_eq(commands[0].seq, last.seq);
+	cr_assert_eq(fixture->ends, 1200);
+	free(commands);
+	tear_down(fixture);
+}
+
 Test(service_store, takes_a_delivery_back_as_if_it_had_not_been)
 {
 	struct fixture *fixture = set_up();
