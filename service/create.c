@@ -123,12 +123,16 @@ static void read_metadata(struct creating *creating)
 	size_t problems = creating->problems.count;
 	if (span_is_null(metadata))
 		return;
-	if (!span_is_object(metadata) || metadata.size > METADATA_BYTES_MAX) {
+	if (!span_is_object(metadata))
 		problems_add(&creating->problems,
 			     "metadata must be an object of strings, of at most %d bytes, not %s",
 			     METADATA_BYTES_MAX, span_kind(metadata));
+	else if (metadata.size > METADATA_BYTES_MAX)
+		problems_add(&creating->problems,
+			     "metadata must have at most %d bytes, as JSON, not %zu",
+			     METADATA_BYTES_MAX, metadata.size);
+	if (creating->problems.count > problems)
 		return;
-	}
 	struct span_cursor cursor = span_begin(metadata);
 	while (creating->problems.count < problems + 3 && span_next(&cursor, &key, &value))
 		add_pair(creating, key, value);

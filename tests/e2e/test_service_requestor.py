@@ -100,6 +100,7 @@ def post(site, headers=None, **changes):
     ({"expiresAt": "2026-02-30T00:00:00Z"}, "expiresAt: "),
     ({"payload": ...}, "payload is missing"),
     ({"metadata": []}, "metadata must be an object of strings, of at most 65536 bytes, not an array"),
+    ({"metadata": {"a": "x" * 65536}}, "metadata must have at most 65536 bytes, as JSON, not 65545"),
     ({"metadata": {"a": {}}}, "metadata.a must be a string, not an object"),
     ({"metadata": {"a": None}}, "metadata.a must be a string, not null"),
     ({"metadata": {str(n): "x" for n in range(101)}}, "metadata has more than 100 members"),
