@@ -199,7 +199,7 @@ static void answer(struct creating *creating, const struct command *command, boo
 	    .metadata = creating->parts.metadata,
 	};
 	struct buf base_url = BUF_INIT(2048);
-	struct buf out = BUF_INIT(SIZE_MAX / 2);
+	struct buf out = BUF_INIT(is_stored ? request_room(request, SIZE_MAX / 2) : SIZE_MAX / 2);
 	struct error err;
 	int rc = 0;
 	if (request_base_url(request, &base_url, NULL) < 0)
@@ -211,6 +211,8 @@ static void answer(struct creating *creating, const struct command *command, boo
 		record_write(&out, command, &texts, buf_str(&base_url));
 	if (rc < 0)
 		request_fail_store(request, &err);
+	else if (is_stored && out.failed == ERR_LIMIT)
+		request_fail_room(request);
 	else
 		request_answer(request, MHD_HTTP_OK, &out);
 	buf_release(&base_url);
@@ -251,6 +253,11 @@ static void create(struct creating *creating)
 	int rc = find_earlier(creating, &err);
 	if (rc > 0)
 		return;
+	/* The answer repeats it, and once it is stored it must be told so. */
+	if (rc == 0 && request->body.size > request_room(request, SIZE_MAX)) {
+		request_fail_room(request);
+		return;
+	}
 	if (rc == 0)
 		rc = store_command_add(request->service->store, command, &creating->parts, &err);
 	if (rc < 0) {

@@ -78,7 +78,7 @@ static void refuse_range(struct request *request, uint64_t total)
 }
 
 static void answer_range(struct request *request, struct MHD_Response *response, const char *etag,
-			 uint64_t total, const struct byte_range *range)
+			 uint64_t total, const struct byte_range *range, size_t bytes)
 {
 	char text[96];
 	(void)snprintf(text, sizeof text, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range->first,
@@ -90,7 +90,7 @@ static void answer_range(struct request *request, struct MHD_Response *response,
 	if (range->is_partial)
 		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_RANGE, text);
 	request_answer_with(request, range->is_partial ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK,
-			    response);
+			    response, bytes);
 }
 
 /* ---- The answer of a command */
@@ -118,7 +118,7 @@ static void answer_file(struct request *request, const struct command *command, 
 		request_fail(request, MHD_HTTP_SERVICE_UNAVAILABLE, "no memory: try again later");
 		return;
 	}
-	answer_range(request, response, etag, total, &range);
+	answer_range(request, response, etag, total, &range, 0);
 }
 
 static void answer_text(struct request *request, struct span text, const char *etag)
@@ -129,13 +129,17 @@ static void answer_text(struct request *request, struct span text, const char *e
 		refuse_range(request, text.size);
 		return;
 	}
+	if (range.size > request_room(request, SIZE_MAX)) {
+		request_fail_room(request);
+		return;
+	}
 	struct MHD_Response *response = MHD_create_response_from_buffer(
 	    range.size, (void *)(uintptr_t)(text.text + range.first), MHD_RESPMEM_MUST_COPY);
 	if (!response) {
 		request_fail(request, MHD_HTTP_SERVICE_UNAVAILABLE, "no memory: try again later");
 		return;
 	}
-	answer_range(request, response, etag, text.size, &range);
+	answer_range(request, response, etag, text.size, &range, range.size);
 }
 
 static void answer_inline(struct request *request, const struct command *command, const char *etag)
@@ -176,7 +180,8 @@ void on_response_get(struct request *request)
 			     status_is_terminal(command.status) ? "" : " yet");
 }
 
-/* ---- A referenced payload */
+/* ---- A referenced payload. No room is asked for: an agent that does not get it fails the
+ * command. */
 
 void on_body_get(struct request *request)
 {

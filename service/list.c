@@ -251,13 +251,15 @@ void on_search(struct request *request)
 	struct search search;
 	struct error err;
 	struct buf base_url = BUF_INIT(2048);
-	struct buf out = BUF_INIT(ANSWER_BYTES_MAX);
+	struct buf out = BUF_INIT(request_room(request, ANSWER_BYTES_MAX));
 	if (read_search(request, &search) < 0)
 		return;
 	if (request_base_url(request, &base_url, &err) < 0)
 		request_fail(request, MHD_HTTP_BAD_REQUEST, "%s", err.message);
 	else if (write_page(request, &search, buf_str(&base_url), &out, &err) < 0)
 		request_fail_store(request, &err);
+	else if (out.failed == ERR_LIMIT && out.max < ANSWER_BYTES_MAX)
+		request_fail_room(request);
 	else if (out.failed)
 		request_fail(request, MHD_HTTP_BAD_REQUEST,
 			     "these records are larger than %d bytes together: ask for fewer at a "

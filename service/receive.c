@@ -97,10 +97,11 @@ static size_t serve(struct receiving *receiving)
 	struct service *service = request->service;
 	struct error err;
 	int64_t now_ms = clock_now_ms();
+	/* Without room for more, one command still goes: agents must not starve. */
 	struct receive_limits limits = {
 	    .lease_ms = receiving->lease_seconds * 1000,
 	    .max = (size_t)receiving->max,
-	    .max_bytes = ANSWER_BYTES_MAX,
+	    .max_bytes = request_room(request, ANSWER_BYTES_MAX),
 	};
 	int rc =
 	    store_receive(service->store, request->token.org, request->token.agent, now_ms, &limits,

@@ -10,7 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MESSAGE_MAX = 64 * 1024 };
+enum {
+	MESSAGE_MAX = 64 * 1024,
+	ANSWERS_MAX = 256 * 1024 * 1024, /* answers in memory at a time, all together … */
+	ANSWER_SMALL = 1024 * 1024,      /* … beyond which only such as this may come */
+};
 
 const char *http_reason(unsigned status)
 {
@@ -30,8 +34,11 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
 	(void)MHD_add_response_header(response, name, value);
 }
 
-void request_answer_with(struct request *request, unsigned status, struct MHD_Response *response)
+void request_answer_with(struct request *request, unsigned status, struct MHD_Response *response,
+			 size_t bytes)
 {
+	request->answer_bytes = bytes;
+	request->service->server.answer_bytes += bytes;
 	add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 	if (request->service->server.is_stopping)
 		add_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
@@ -51,8 +58,8 @@ static struct MHD_Response *last_resort(unsigned *status)
 void request_answer(struct request *request, unsigned status, struct buf *body)
 {
 	struct MHD_Response *response = NULL;
+	size_t size = 0;
 	if (!body->failed) {
-		size_t size = 0;
 		char *bytes = buf_detach(body, &size);
 		response = MHD_create_response_from_buffer(size, bytes, MHD_RESPMEM_MUST_FREE);
 		if (!response)
@@ -64,7 +71,7 @@ void request_answer(struct request *request, unsigned status, struct buf *body)
 	if (!response)
 		abort(); /* some hundred bytes are not to be had: see base/mem.h */
 	add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-	request_answer_with(request, status, response);
+	request_answer_with(request, status, response, size);
 }
 
 void request_answer_json(struct request *request, unsigned status, struct json_object *value)
@@ -108,8 +115,27 @@ void request_fail_store(struct request *request, const struct error *err)
 	    "the service cannot use its storage now, nothing was changed: try again later");
 }
 
+size_t request_room(const struct request *request, size_t max)
+{
+	uint64_t taken = request->service->server.answer_bytes;
+	size_t room = taken < ANSWERS_MAX ? ANSWERS_MAX - (size_t)taken : 0;
+	if (room < ANSWER_SMALL)
+		room = ANSWER_SMALL;
+	return room < max ? room : max;
+}
+
+void request_fail_room(struct request *request)
+{
+	request_fail(
+	    request, MHD_HTTP_SERVICE_UNAVAILABLE,
+	    "too many large answers are on their way now, to clients that are slow to read "
+	    "them: try again later, or ask for less at a time");
+}
+
 void request_unanswer(struct request *request)
 {
+	request->service->server.answer_bytes -= request->answer_bytes;
+	request->answer_bytes = 0;
 	if (request->response)
 		MHD_destroy_response(request->response);
 	request->response = NULL;

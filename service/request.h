@@ -55,6 +55,7 @@ struct request {
 	int64_t begun_ms;
 	unsigned status; /* 0: not answered yet */
 	struct MHD_Response *response;
+	uint64_t answer_bytes;    /* of the answer, in memory, until the request is over */
 	int64_t delay_ms;         /* the answer must be slowed by this */
 	struct alarm_entry alarm; /* free for whoever makes it wait */
 	struct request_state *state;
@@ -69,8 +70,15 @@ const char *request_header(const struct request *request, const char *name);
 void request_answer(struct request *request, unsigned status, struct buf *body);
 /* Takes value. */
 void request_answer_json(struct request *request, unsigned status, struct json_object *value);
-/* Takes response, which has its headers. */
-void request_answer_with(struct request *request, unsigned status, struct MHD_Response *response);
+/* Takes response, which has its headers and so many bytes of memory for its body. */
+void request_answer_with(struct request *request, unsigned status, struct MHD_Response *response,
+			 size_t bytes);
+/* How large an answer may be that is max at most: less where many large ones are on their way
+ * already, because who does not read them could fill the memory. Small ones always have room.
+ * For calls that nothing is lost with; others ask before they change anything, or not at all. */
+size_t request_room(const struct request *request, size_t max);
+/* 503: the answer is larger than its room. */
+void request_fail_room(struct request *request);
 /* {statusCode, error, message}: what was wrong and what to do. */
 void request_fail(struct request *request, unsigned status, const char *format, ...)
     PRINTF_LIKE(3, 4);

@@ -13,6 +13,7 @@
 enum {
 	WAIT_SECONDS_MAX = 60,
 	PURGE_MAX = 10000,
+	ACTIONS_BYTES_MAX = 64 * 1024 * 1024,
 };
 
 /* The command in the path, or a 404. */
@@ -100,13 +101,15 @@ static int read_wait(struct request *request, int64_t *wait_seconds)
 static void answer_record(struct request *request, const struct command *command)
 {
 	struct buf base_url = BUF_INIT(2048);
-	struct buf out = BUF_INIT(SIZE_MAX / 2);
+	struct buf out = BUF_INIT(request_room(request, SIZE_MAX / 2));
 	struct error err;
 	if (request_base_url(request, &base_url, &err) < 0)
 		request_fail(request, MHD_HTTP_BAD_REQUEST, "%s", err.message);
 	else if (record_append(&out, request->service->store, command, buf_str(&base_url), &err) <
 		 0)
 		request_fail_store(request, &err);
+	else if (out.failed == ERR_LIMIT)
+		request_fail_room(request);
 	else
 		request_answer(request, MHD_HTTP_OK, &out);
 	buf_release(&base_url);
@@ -152,7 +155,7 @@ void on_actions(struct request *request)
 	static const char *const names[] = {NULL};
 	struct query query;
 	struct error err;
-	struct buf out = BUF_INIT(64 * 1024 * 1024);
+	struct buf out = BUF_INIT(request_room(request, ACTIONS_BYTES_MAX));
 	if (check_query(request, &query, names) < 0)
 		return;
 	out_open(&out, NULL, '[');
@@ -160,6 +163,8 @@ void on_actions(struct request *request)
 	out_close(&out, ']');
 	if (rc < 0)
 		request_fail_store(request, &err);
+	else if (out.failed == ERR_LIMIT && out.max < ACTIONS_BYTES_MAX)
+		request_fail_room(request);
 	else
 		request_answer(request, MHD_HTTP_OK, &out);
 	buf_release(&out);

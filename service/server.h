@@ -27,7 +27,8 @@ struct server {
 	struct request_list requests; /* under way */
 	struct request_list held;
 	struct peers peers;
-	uint64_t body_bytes; /* in bodies that are kept in memory */
+	uint64_t body_bytes;   /* in bodies that are kept in memory */
+	uint64_t answer_bytes; /* in answers that are */
 	bool is_stopping;
 	bool in_turn;
 	void (*on_drained)(struct server *server); /* stopping, and no request is left */

@@ -109,6 +109,55 @@ def test_many_large_bodies_without_a_token_cost_no_memory(service_own_site):
     assert service_own_site.requestor.get("/healthz").status == 200
 
 
+def unread_get(site, path):
+    """A client that asks and does not read."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", site.service.port))
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nx-org-slug: {site.org}\r\n"
+                   f"ts-auth-token: {site.requestor_token}\r\n\r\n".encode())
+    return client
+
+
+def test_answers_that_are_not_read_fill_no_memory(service_own_site):
+    site, requestor = service_own_site, service_own_site.requestor
+    payload = "x" * 8_000_000
+    ids = [requestor.send(payload=payload)["id"] for _ in range(7)]
+    site.agent.end(site.agent.receive(max=1)[0], body="y" * 8_000_000)
+    slow = []
+    for _ in range(16):
+        slow.append(unread_get(site, "/v1/commands"))
+        assert requestor.get("/healthz").status == 200
+    with open(f"/proc/{site.service.pid}/statm", encoding="ascii") as memory:
+        resident = int(memory.read().split()[1]) * 4096
+    assert resident < 700_000_000  # 1 GB without a ceiling; sanitizers have their own needs
+    # What is large is refused, whatever reads it, …
+    for path in ("/v1/commands", "/v1/commands/" + ids[0], f"/v1/commands/{ids[0]}/response"):
+        while True:  # the last room is taken by whatever still fits
+            reply = requestor.get(path)
+            if reply.status == 503:
+                break
+            slow.append(unread_get(site, path))
+        assert reply.headers["Retry-After"] == "1"
+        assert "too many large answers are on their way" in reply.message
+    reply = requestor.post("/v1/commands", json={
+        "targetId": "agent-1", "action": "a", "expiresAt": iso(), "payload": payload})
+    assert reply.status == 503
+    # … but small ones pass, and agents get what they came for, one at a time.
+    small = requestor.send(payload={})["id"]
+    assert requestor.record(small)["status"] == "PENDING"
+    assert [command["commandId"] for command in site.agent.receive()] == [ids[1]]
+    for client in slow:
+        client.close()
+    deadline = time.monotonic() + 30
+    while requestor.get("/v1/commands").status == 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # The refused command is not there.
+    assert [hit["id"] for hit in requestor.search(sort="asc")["hits"]] == ids + [small]
+    assert [command["commandId"] for command in site.agent.receive(max=3)] == ids[2:5]
+
+
 def test_pipelined_requests_are_answered_in_order(service_site):
     request = (f"GET /v1/commands?size=%d HTTP/1.1\r\nHost: x\r\nx-org-slug: {service_site.org}\r\n"
                f"ts-auth-token: {service_site.requestor_token}\r\n\r\n")
