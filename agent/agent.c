@@ -40,6 +40,12 @@ void agent_stop_if_drained(struct agent *agent)
 	agent->transport->ops->announce(agent->transport, "STOPPED", say_goodbye, agent);
 }
 
+static void on_lost(void *context, const char *receipt)
+{
+	struct agent *agent = context;
+	leases_on_lost(agent->leases, receipt);
+}
+
 static void on_kept(void *context, const struct transport_outcome *outcome)
 {
 	struct agent *agent = context;
@@ -168,7 +174,7 @@ static int agent_connect(struct agent *agent, enum settings_transport kind,
 	    .on_kept = on_kept,
 	    .on_announced = on_announced,
 	    .on_reached = agent_on_reached,
-	    .on_lost = agent_on_lost,
+	    .on_lost = on_lost,
 	    .in_flight = agent_in_flight,
 	};
 	if (kind == TRANSPORT_TDP)

@@ -7,7 +7,6 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { GIVE_BACK_MS = 2000 }; /* after the last command: memory that a burst needed */
 
@@ -117,17 +116,6 @@ void agent_on_posted(void *context, struct transport_post **posts, size_t count,
 {
 	struct agent *agent = context;
 	outbox_on_posted(agent->outbox, posts, count, outcome);
-}
-
-void agent_on_lost(void *context, const char *receipt)
-{
-	struct agent *agent = context;
-	for (struct command *command = held_first(&agent->held); command != NULL;
-	     command = held_next(command)) {
-		if (command->receipt != NULL && strcmp(command->receipt, receipt) == 0)
-			log_warn("command %s: its lease was lost, another agent may get it too",
-				 command->id);
-	}
 }
 
 /* A command has its place: its request starts once that is on disk. */

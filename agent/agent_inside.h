@@ -81,7 +81,6 @@ void agent_stop_receiving(void *context);
 /* -- agent_commands.c ------------------------------------------------------------------------- */
 
 void agent_on_delivery(void *context, const struct transport_delivery *delivery);
-void agent_on_lost(void *context, const char *receipt);
 void agent_on_execute(void *context, struct command *command);
 void agent_on_command_end(void *context, struct command *command);
 void agent_on_durable(void *context, struct command *command);

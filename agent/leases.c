@@ -1,17 +1,29 @@
 #include "agent/leases.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
 
-enum { BATCH = 1000 }; /* receipts in one call */
+enum {
+	BATCH = 1000, /* receipts in one call */
+	NAMED = 3,    /* of the commands whose leases were lost */
+};
+
+struct lost {
+	char *receipt;
+	UT_hash_handle hh;
+};
 
 struct leases {
 	const struct held *held;
 	struct transport *transport; /* NULL: not known yet */
 	struct endpoint *keeping;
 	struct loop_timer *timer;
-	size_t calls; /* under way */
+	size_t calls;      /* under way */
+	struct lost *lost; /* what these found, by receipt */
 };
 
 static void keep(struct leases *leases, const char *const *receipts, size_t count)
@@ -54,9 +66,59 @@ static void on_time(void *context)
 	loop_timer_start(leases->timer, leases->transport->keep_interval_ms);
 }
 
+static void forget_lost(struct leases *leases)
+{
+	struct lost *lost = leases->lost;
+	HASH_CLEAR(hh, leases->lost);
+	for (struct lost *next; lost != NULL; lost = next) {
+		next = lost->hh.next;
+		free(lost->receipt);
+		free(lost);
+	}
+}
+
+static bool is_lost(const struct leases *leases, const struct command *command)
+{
+	struct lost *lost = NULL;
+	if (command->receipt != NULL)
+		HASH_FIND_STR(leases->lost, command->receipt, lost);
+	return lost != NULL;
+}
+
+/* A source that was away too long has lost all of them at once. */
+static void tell_lost(const struct leases *leases)
+{
+	size_t count = 0;
+	for (struct command *command = held_first(leases->held); command != NULL;
+	     command = held_next(command)) {
+		if (is_lost(leases, command) && ++count <= NAMED)
+			log_warn("command %s: its lease was lost, another agent may get it too",
+				 command->id);
+	}
+	if (count > NAMED)
+		log_warn("the leases of %zu more commands were lost, another agent may get these "
+			 "too",
+			 count - NAMED);
+}
+
+void leases_on_lost(struct leases *leases, const char *receipt)
+{
+	struct lost *lost;
+	HASH_FIND_STR(leases->lost, receipt, lost);
+	if (lost != NULL)
+		return;
+	lost = mem_new(struct lost);
+	lost->receipt = mem_strdup(receipt);
+	HASH_ADD_KEYPTR(hh, leases->lost, lost->receipt, strlen(lost->receipt), lost);
+}
+
 void leases_on_kept(struct leases *leases, const struct transport_outcome *outcome)
 {
 	leases->calls--;
+	if (leases->calls == 0 && leases->lost != NULL) {
+		tell_lost(leases);
+		forget_lost(leases);
+	}
 	if (outcome->is_ok)
 		endpoint_worked(leases->keeping);
 	else
@@ -83,6 +145,7 @@ void leases_free(struct leases *leases)
 {
 	if (leases == NULL)
 		return;
+	forget_lost(leases);
 	endpoint_free(leases->keeping);
 	loop_timer_free(leases->timer);
 	free(leases);

@@ -70,7 +70,7 @@ struct transport_events {
 	void (*on_announced)(void *context, const struct transport_outcome *outcome);
 	/* The source answered one of our calls well. Before the callback of that call. */
 	void (*on_reached)(void *context);
-	/* A delivery that somebody else holds now. */
+	/* A delivery that somebody else holds now. Before the on_kept of the call that found it. */
 	void (*on_lost)(void *context, const char *receipt);
 	/* How many commands were taken whose answers the source does not have. */
 	size_t (*in_flight)(void *context);

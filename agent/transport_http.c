@@ -20,6 +20,7 @@ enum {
 	LAST_WORD_TIMEOUT_MS = 150, /* "stopped" must not hold up a stop */
 	SLACK_MS = 15000,           /* that a long poll may take beyond its own time */
 	UPDATE_OVERHEAD = 160,      /* of a status in a post, beside its ids and its answer */
+	ESCAPED_SIZE = 6,           /* of one byte in JSON, at most */
 	EMBEDDED_MAX = 1024 * 1024,
 	POST_MAX = 7 * 1024 * 1024,      /* of the service's 8 MB */
 	ARRIVING_MAX = 16 * 1024 * 1024, /* of large commands, beside the next receive */
@@ -31,6 +32,7 @@ struct http_call {
 	struct service_call *call;
 	struct transport_post **posts;
 	size_t post_count;
+	size_t kept_count; /* leases that are to be extended */
 	void (*on_done)(void *context);
 	void *context;
 	LIST_ENTRY(http_call) link;
@@ -324,6 +326,17 @@ static void transport_http_settled(struct transport *transport, const char *rece
 	(void)receipt;
 }
 
+/* One result of the service's list: "ok" or "lost". */
+static void read_kept(struct transport_http *self, struct json_object *item)
+{
+	const char *receipt;
+	const char *result;
+	struct error err;
+	if (json_get_text(item, "receipt", &receipt, &err) == 0 &&
+	    json_get_text(item, "result", &result, &err) == 0 && strcmp(result, "lost") == 0)
+		self->events.on_lost(self->events.context, receipt);
+}
+
 static void on_keep_answer(void *context, struct json_object *answer,
 			   const struct transport_outcome *outcome)
 {
@@ -332,19 +345,11 @@ static void on_keep_answer(void *context, struct json_object *answer,
 	struct json_object *results = json_member(answer, "results");
 	if (!outcome->is_ok)
 		log_debug("extending leases failed: %s", outcome->reason);
-	self->events.on_kept(self->events.context, outcome);
 	size_t count =
 	    json_object_is_type(results, json_type_array) ? json_object_array_length(results) : 0;
-	for (size_t i = 0; i < count; i++) {
-		struct json_object *item = json_object_array_get_idx(results, i);
-		const char *receipt;
-		const char *result;
-		struct error err;
-		if (json_get_text(item, "receipt", &receipt, &err) == 0 &&
-		    json_get_text(item, "result", &result, &err) == 0 &&
-		    strcmp(result, "lost") == 0)
-			self->events.on_lost(self->events.context, receipt);
-	}
+	for (size_t i = 0; i < count && i < call->kept_count; i++)
+		read_kept(self, json_object_array_get_idx(results, i));
+	self->events.on_kept(self->events.context, outcome);
 	call_free(call);
 }
 
@@ -355,14 +360,21 @@ static void transport_http_keep(struct transport *transport, const char *const *
 	const char *const path[] = {"v1",       "agents", self->settings->agent_id,
 				    "commands", "extend", NULL};
 	struct json_object *list = json_new_array();
-	for (size_t i = 0; i < count; i++)
-		json_append(list, json_new_string(receipts[i], strlen(receipts[i])));
+	size_t bytes = 0;
+	for (size_t i = 0; i < count; i++) {
+		size_t size = strlen(receipts[i]);
+		json_append(list, json_new_string(receipts[i], size));
+		bytes += size;
+	}
 	struct json_object *body = json_new_object();
 	json_set(body, "receipts", list);
 	json_set_int64(body, "leaseSeconds", LEASE_SECONDS);
 	struct http_call *call = call_new(self);
+	call->kept_count = count;
+	/* The answer repeats the receipts. */
 	call->call = service_call_start(&self->api, "POST", path, NULL, body, CALL_TIMEOUT_MS,
-					LIMIT_RECEIVE_BYTES, on_keep_answer, call);
+					LIMIT_SERVICE_ANSWER_BYTES + ESCAPED_SIZE * bytes,
+					on_keep_answer, call);
 }
 
 static void on_announced(void *context, struct json_object *answer,

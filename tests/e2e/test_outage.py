@@ -4,6 +4,7 @@ and how soon everything is posted when it is back."""
 import collections
 import concurrent.futures
 import contextlib
+import json
 import sqlite3
 import time
 
@@ -13,7 +14,8 @@ from support.fake_service import FakeService, half_an_answer, hang, not_json, wr
 from support.fast_clock import FastClock
 from support.journals import Journal
 from support.processes import PATIENCE
-from support.raw_target import Gate, RawTarget, answer, text
+from support.raw_target import Gate, Hang, RawTarget, answer, text
+from support.requestors import PLAIN
 
 pytestmark = pytest.mark.timing
 
@@ -36,6 +38,28 @@ def counts(fake, since=0.0):
 
 def troubles(agent):
     return [line for line in agent.log.splitlines() if " fails: " in line]
+
+
+# -- leases ---------------------------------------------------------------------------
+
+def test_leases_that_are_all_lost_are_a_few_lines(fake, raw, tmp_path):
+    """And results that nobody asked for are not looked at."""
+    url = raw.url(Hang())
+    commands = [{"commandId": f"c-{number}", "receipt": f"r-{number}", "action": PLAIN,
+                 "body": {"method": "GET", "url": url}} for number in range(30)]
+    lost = [{"receipt": command["receipt"], "result": "lost"} for command in commands]
+    unknown = [{"receipt": f"x-{number}", "result": "lost"} for number in range(30)]
+    for results in (unknown + lost, lost + unknown):
+        fake.extend_faults.append(wrong(200, content=json.dumps({"results": results}).encode()))
+    fake.give_together(commands)
+    agent = FastClock(tmp_path, 20).agent(fake, MAX_IN_FLIGHT_PER_HOST=1)
+    try:
+        agent.process.wait_for(lambda line: "of 27 more commands were lost" in line)
+        assert len(fake.calls_to("extend")) >= 2, agent.log
+        lines = [line for line in agent.log.splitlines() if " lost, " in line]
+        assert [f"c-{number}" in line for number, line in enumerate(lines)] == [True] * 3 + [False]
+    finally:
+        agent.close()
 
 
 # -- away -----------------------------------------------------------------------------

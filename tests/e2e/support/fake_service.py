@@ -104,6 +104,7 @@ class FakeService:
         self.faults = []  # answers to the next receives
         self.status_faults = []  # answers to the next posts of statuses
         self.upload_faults = []
+        self.extend_faults = []  # answers to the next extensions of leases
         self.documents = {}  # path -> (status, content) of GET
         self.uploads = {}
         self.open = set()  # connections
@@ -167,6 +168,10 @@ class FakeService:
         command = {name: value for name, value in command.items() if name not in without}
         self._commands.put(command)
         return command.get("commandId")
+
+    def give_together(self, commands):
+        """Answers the next receive with all of them, as they stand, however many it asks for."""
+        self.faults.append(wrong(200, content=json.dumps({"commands": commands}).encode()))
 
     def calls_to(self, last_segment):
         with self._news:
@@ -238,6 +243,8 @@ class FakeService:
             return self.upload_faults
         if path.endswith("/receive"):
             return self.faults
+        if path.endswith("/extend"):
+            return self.extend_faults
         return self.status_faults if path.endswith("/commands/status") else []
 
     def _receive(self, handler, body):
