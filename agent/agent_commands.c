@@ -1,12 +1,14 @@
 #include "agent/agent_inside.h"
 
 #include "agent/kill_point.h"
+#include "agent/limits.h"
 #include "agent/resume.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { GIVE_BACK_MS = 2000 }; /* after the last command: memory that a burst needed */
 
@@ -85,6 +87,17 @@ static void take(struct agent *agent, struct command *command,
 	journal_write(agent->journal, command);
 }
 
+/* NULL: nobody can be answered for it. */
+static struct command *command_of(const struct transport_delivery *delivery,
+				  struct problems *problems, struct error *err)
+{
+	if (delivery->receipt != NULL && strlen(delivery->receipt) > LIMIT_RECEIPT_BYTES) {
+		error_set(err, ERR_LIMIT, "receipt: longer than %d bytes", LIMIT_RECEIPT_BYTES);
+		return NULL;
+	}
+	return command_new(delivery->command, problems, err);
+}
+
 void agent_on_delivery(void *context, const struct transport_delivery *delivery)
 {
 	struct agent *agent = context;
@@ -92,7 +105,7 @@ void agent_on_delivery(void *context, const struct transport_delivery *delivery)
 	struct error err;
 	if (delivery->problem != NULL)
 		problems_add(&problems, "%s", delivery->problem);
-	struct command *command = command_new(delivery->command, &problems, &err);
+	struct command *command = command_of(delivery, &problems, &err);
 	if (command == NULL) {
 		log_warn("a command that nobody can be answered for is dropped: %s", err.message);
 	} else {

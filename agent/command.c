@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -88,15 +89,36 @@ int command_read_text(const char *text, size_t size, struct json_object **json,
 	return json_skim(text, size, json, err);
 }
 
+int command_read_id(struct json_object *json, const char **id, struct error *err)
+{
+	if (json_get_text(json, "commandId", id, err) != 0)
+		return err->code;
+	size_t size = strlen(*id);
+	if (size == 0)
+		return error_set(err, ERR_NOT_FOUND, "commandId: empty");
+	if (size > LIMIT_ID_BYTES)
+		return error_set(err, ERR_LIMIT, "commandId: longer than %d bytes: %.*s…",
+				 LIMIT_ID_BYTES, (int)str_cut(*id, size, LIMIT_SHOWN_NAME), *id);
+	return 0;
+}
+
+/* It is not repeated either where it is too long: every answer would. */
+static void read_target_id(struct json_object *json, struct command *command,
+			   struct problems *problems)
+{
+	command->target_id = optional_text(json, "targetId", problems);
+	if (command->target_id == NULL || strlen(command->target_id) <= LIMIT_ID_BYTES)
+		return;
+	problems_add(problems, "targetId: longer than %d bytes", LIMIT_ID_BYTES);
+	free(command->target_id);
+	command->target_id = NULL;
+}
+
 struct command *command_new(struct json_object *json, struct problems *problems, struct error *err)
 {
 	const char *id;
-	if (json_get_text(json, "commandId", &id, err) != 0)
+	if (command_read_id(json, &id, err) != 0)
 		return NULL;
-	if (id[0] == '\0') {
-		error_set(err, ERR_NOT_FOUND, "commandId: empty");
-		return NULL;
-	}
 	struct command *command = mem_new(struct command);
 	answer_init(&command->answer);
 	command->state = COMMAND_RECEIVED;
@@ -104,7 +126,7 @@ struct command *command_new(struct json_object *json, struct problems *problems,
 	command->attempt = 1;
 	command->started_ms = clock_monotonic_ms();
 	command->received_at_ms = clock_now_ms();
-	command->target_id = optional_text(json, "targetId", problems);
+	read_target_id(json, command, problems);
 	command->action = optional_text(json, "action", problems);
 	if (command->action == NULL && json_member(json, "action") == NULL)
 		problems_add(problems, "action: missing");

@@ -99,8 +99,10 @@ struct command {
 /* Which action, if it is one of ours. */
 bool command_kind_of(const char *action, enum command_kind *kind);
 
-/* Reads a command's own fields (not its payload). NULL with ERR_NOT_FOUND when it has no
- * commandId, so that nobody could be answered; otherwise a command, and problems names
+/* Fails where there is none that its source could be answered with. */
+int command_read_id(struct json_object *json, const char **id, struct error *err);
+/* Reads a command's own fields (not its payload). NULL when it has no commandId, or an endless
+ * one, so that nobody could be answered; otherwise a command, and problems names
  * whatever else is wrong with it. json is borrowed, its body shared. */
 /* The JSON of a command. Of one that is too deep or too much to be parsed the scalar members, so that it
  * can be answered: then *problem has the reason (code ERR_LIMIT), else its code is 0. */

@@ -25,6 +25,9 @@ enum {
 	LIMIT_HELD_COMMANDS = 10000,  /* beyond those in flight: waiting for a busy target */
 	LIMIT_RECEIVE_COMMANDS = 100, /* asked for in one poll */
 	LIMIT_LOGGED_PATH = 200,      /* bytes of a path in the log */
+	LIMIT_SHOWN_NAME = 200, /* … of what a command names, in the message that refuses it */
+	LIMIT_ID_BYTES = 1024,  /* of a commandId or a targetId: answers repeat them */
+	LIMIT_RECEIPT_BYTES = 16 * 1024, /* those of SQS are about 1,024 long */
 };
 
 #endif

@@ -44,9 +44,10 @@ int tdp_message_read(struct tdp_message *message, struct json_object *json, stru
 		return error_set(err, ERR_INVALID, "it has no body");
 	if (command_read_text(body, size, &command, &message->problem, err) != 0)
 		return error_set(err, ERR_INVALID, "it is no JSON object");
-	if (json_get_text(command, "commandId", &id, err) != 0 || id[0] == '\0') {
+	if (command_read_id(command, &id, err) != 0) {
 		json_object_put(command);
-		return error_set(err, ERR_INVALID, "it has no commandId");
+		return error_set(err, ERR_INVALID, "it has no %scommandId",
+				 err->code == ERR_LIMIT ? "usable " : "");
 	}
 	message->command = command;
 	message->text = (struct json_span){.text = body, .size = size};

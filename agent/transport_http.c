@@ -299,18 +299,22 @@ static void transport_http_post(struct transport *transport, struct transport_po
 	const char *const path[] = {"v1",       "agents", self->settings->agent_id,
 				    "commands", "status", NULL};
 	struct buf body = BUF_INIT(SIZE_MAX / 2);
+	size_t id_bytes = 0;
 	buf_append_str(&body, "{\"updates\":[");
 	for (size_t i = 0; i < count; i++) {
 		if (i > 0)
 			buf_append_char(&body, ',');
 		append_update(&body, posts[i]);
+		id_bytes += strlen(posts[i]->command_id);
 	}
 	buf_append_str(&body, "]}");
 	struct http_call *call = call_new(self);
 	call->posts = posts;
 	call->post_count = count;
+	/* The answer repeats the ids. */
 	call->call = service_call_start_text(&self->api, "POST", path, &body, POST_TIMEOUT_MS,
-					     LIMIT_SERVICE_ANSWER_BYTES, on_post_answer, call);
+					     LIMIT_SERVICE_ANSWER_BYTES + ESCAPED_SIZE * id_bytes,
+					     on_post_answer, call);
 }
 
 /* The lease says it: a delivery is forgotten when its answer has come. */

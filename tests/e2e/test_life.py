@@ -1,6 +1,7 @@
 """The agent's life: what it says to a service, trouble with the service, and how it stops."""
 
 import datetime
+import json
 import signal
 import ssl
 import time
@@ -11,7 +12,7 @@ from conftest import Site
 from support.agents import Agent
 from support.fake_service import (FakeService, half_an_answer, no_answer, not_json, wrong)
 from support.raw_target import Gate, Hang, Slow, answer, text
-from support.requestors import Requestor, answered
+from support.requestors import PLAIN, Requestor, answered
 
 RECEIVE = "/v1/agents/fake-agent/commands/receive"
 STATUS = "/v1/agents/fake-agent/commands/status"
@@ -203,6 +204,39 @@ def test_a_command_that_nobody_could_answer_does_not_stop_the_others(fake, fake_
         fake.give(get(raw.url()), **strange)
     assert fake.send(get(raw.url()))["status"] == "SUCCESS"
     assert agent.process.is_running()
+
+
+def test_what_cannot_be_answered_for_its_length_does_not_stop_the_others(fake, fake_agent, raw):
+    agent = fake_agent()
+    fake.give(get(raw.url()), commandId="I" * 3000000, receipt="r")
+    fake.give(get(raw.url()), receipt="R" * 3000000)
+    ids = [letter * 1024 for letter in "abc"]
+    for command_id in ids:
+        assert fake.send(get(raw.url()), commandId=command_id)["status"] == "SUCCESS"
+    assert fake.send(get(raw.url()), receipt="r" * 16000)["receipt"] == "r" * 16000
+    end = fake.send(get(raw.url()), targetId="T" * 3000000)
+    assert end["status"] == "REJECTED" and "targetId: longer" in json.dumps(end["body"]), end
+    assert "T" * 9 not in json.dumps(end)
+    dropped = [line for line in agent.log.splitlines() if " is dropped: " in line]
+    assert [len(line) < 1000 for line in dropped] == [True, True], agent.log
+    assert any("III" in line for line in dropped) and any("receipt: " in line for line in dropped)
+
+
+def test_an_answer_to_a_post_may_be_as_long_as_its_ids_make_it(fake, fake_agent, raw):
+    """As of a service that writes everything beyond ASCII as an escape, six bytes for two."""
+    fake_agent(MAX_IN_FLIGHT=500, MAX_IN_FLIGHT_PER_HOST=500)
+    gate = Gate(answer(body=b"ok"))
+    url = raw.url(gate)
+    ids = [f"{number:04}" + "\u00e9" * 510 for number in range(450)]
+    for at in range(0, len(ids), 90):
+        fake.give_together([{"commandId": each, "action": PLAIN, "body": get(url, timeout=60000)}
+                            for each in ids[at:at + 90]])
+    raw.wait_for(url, len(ids))
+    fake.status_faults = [wrong(503)]  # what is ready meanwhile goes together
+    gate.open.set()
+    fake.wait_for(lambda: {update["commandId"] for update in fake.updates} >= set(ids))
+    fake.send(get(raw.url()))  # with what would have to be posted again
+    assert len(fake.updates) == len(ids) + 1
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "half an answer", "no answer", "not JSON",

@@ -45,6 +45,46 @@ Test(command, without_an_id_there_is_nobody_to_answer)
 	cr_assert_null(parse("[]", &problems));
 }
 
+static struct command *parse_long(const char *before, size_t letters, const char *after,
+				  struct problems *problems)
+{
+	struct buf text = BUF_INIT(100000);
+	buf_append_str(&text, before);
+	for (size_t i = 0; i < letters; i++)
+		buf_append_char(&text, 'x');
+	buf_append_str(&text, after);
+	struct command *command = parse(buf_str(&text), problems);
+	buf_release(&text);
+	return command;
+}
+
+Test(command, an_endless_id_cannot_be_answered_with)
+{
+	struct problems problems;
+	struct command *command =
+	    parse_long("{\"action\":\"x\",\"commandId\":\"", 1024, "\"}", &problems);
+	cr_assert_eq(problems.count, 0);
+	cr_assert_eq(strlen(command->id), 1024);
+	command_free(command);
+	cr_assert_null(parse_long("{\"action\":\"x\",\"commandId\":\"", 1025, "\"}", &problems));
+}
+
+Test(command, an_endless_target_id_is_a_problem_and_not_repeated)
+{
+	struct problems problems;
+	const char *before = "{\"commandId\":\"c\",\"action\":\"x\",\"targetId\":\"";
+	struct command *command = parse_long(before, 1024, "\"}", &problems);
+	cr_assert_eq(problems.count, 0);
+	cr_assert_eq(strlen(command->target_id), 1024);
+	command_free(command);
+	command = parse_long(before, 1025, "\"}", &problems);
+	cr_assert_eq(problems.count, 1);
+	cr_assert_str_eq(problems.items[0], "targetId: longer than 1024 bytes");
+	cr_assert_null(command->target_id);
+	problems_release(&problems);
+	command_free(command);
+}
+
 Test(command, every_wrong_field_is_named)
 {
 	struct problems problems;
