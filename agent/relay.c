@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "crypto/random.h"
 
 #include <stdio.h>
@@ -141,10 +142,20 @@ static bool is_expired(const struct command *command)
 	return clock_now_ms() >= command->expires_at_ms;
 }
 
+/* The beginning of what a command names, which may be endless; the caller frees it. */
+static char *shown(const char *name)
+{
+	size_t size = strlen(name);
+	size_t cut = str_cut(name, size, LIMIT_SHOWN_NAME);
+	return mem_printf("%.*s%s", (int)cut, name, cut < size ? "…" : "");
+}
+
 static void reject_expired(struct relay *relay, struct command *command)
 {
+	char *time = shown(command->expires_at);
 	relay_reject(relay, command, "EXPIRED", "The command expired at %s, before it was executed",
-		     command->expires_at);
+		     time);
+	free(time);
 }
 
 /* The answer of the target stands: its place is free. */
@@ -300,6 +311,22 @@ static bool is_wrong_target(const struct relay *relay, const struct command *com
 	       strcmp(command->target_id, own_id) != 0;
 }
 
+static void reject_target(struct relay *relay, struct command *command)
+{
+	char *target = shown(command->target_id);
+	relay_reject(relay, command, "WRONG_TARGET",
+		     "The command is for the agent \"%s\", this one is \"%s\"", target,
+		     relay->settings->agent_id);
+	free(target);
+}
+
+static void reject_action(struct relay *relay, struct command *command)
+{
+	char *action = shown(command->action);
+	relay_reject(relay, command, "UNKNOWN_ACTION", "Unknown command action: %s", action);
+	free(action);
+}
+
 void relay_take(struct relay *relay, struct command *command, const struct problems *problems)
 {
 	command->relay = relay;
@@ -307,12 +334,9 @@ void relay_take(struct relay *relay, struct command *command, const struct probl
 	if (problems != NULL && problems->count > 0)
 		reject_problems(relay, command, "INVALID_COMMAND", "Invalid command", problems);
 	else if (is_wrong_target(relay, command))
-		relay_reject(relay, command, "WRONG_TARGET",
-			     "The command is for the agent \"%s\", this one is \"%s\"",
-			     command->target_id, relay->settings->agent_id);
+		reject_target(relay, command);
 	else if (!command_kind_of(command->action, &command->kind))
-		relay_reject(relay, command, "UNKNOWN_ACTION", "Unknown command action: %s",
-			     command->action);
+		reject_action(relay, command);
 	else if (is_expired(command) && !command->is_interrupted)
 		reject_expired(relay, command);
 	else

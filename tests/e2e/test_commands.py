@@ -85,6 +85,18 @@ def test_wrong_types_in_a_command_are_an_invalid_command(sender, raw):
         assert_refused(sender.send(get(raw.url()), **{field: value}), "INVALID_COMMAND")
 
 
+def test_of_what_is_endless_a_message_shows_the_beginning(sender, raw):
+    ending = "\u00e9" * 35000
+    assert_refused(sender.send(get(raw.url()), action="x" + ending), "UNKNOWN_ACTION",
+                   "Unknown command action: x" + "\u00e9" * 99 + "…")
+    update = sender.send(get(raw.url()), targetId=ending[:300])
+    assert_refused(update, "WRONG_TARGET")
+    assert f'the agent "{ending[:100]}…", this one' in update["body"]["message"]
+    update = sender.send(get(raw.url()), expiresAt="2001-01-01T00:00:00." + "1" * 70000 + "Z")
+    assert_refused(update, "EXPIRED")
+    assert "2001-01-01T00:00:00.111" in update["body"]["message"]
+
+
 def test_a_command_without_a_payload_has_an_invalid_payload(sender):
     assert_refused(sender.send(without=["body"]), "INVALID_PAYLOAD")
     for payload in (None, [], "GET /", 4):
