@@ -79,13 +79,26 @@ static void on_large_command(void *context, struct json_object *command,
 	deliver(context, command, text, kept, problem);
 }
 
+/* Some more than were asked for are no harm. The others come again when their leases run out. */
+static size_t count_of(struct json_object *commands)
+{
+	size_t count = json_object_array_length(commands);
+	if (count <= LIMIT_RECEIVE_COMMANDS)
+		return count;
+	log_warn(
+	    "a receive brought %zu commands, more than may be asked for: the last %zu are left to "
+	    "their leases",
+	    count, count - LIMIT_RECEIVE_COMMANDS);
+	return LIMIT_RECEIVE_COMMANDS;
+}
+
 /* The commands of a receive, each with its own text, so that nobody has to write it anew. */
 static void deliver_all(struct transport_http *self, struct json_object *commands)
 {
 	const struct json_elements *received = &self->received;
 	struct json_span large[LIMIT_RECEIVE_COMMANDS];
 	size_t large_count = 0;
-	size_t count = json_object_array_length(commands);
+	size_t count = count_of(commands);
 	for (size_t i = 0; i < count; i++) {
 		bool has_text = i < received->count && i < received->max;
 		const struct json_span *text = has_text ? &self->spans[i] : NULL;

@@ -222,6 +222,20 @@ def test_what_cannot_be_answered_for_its_length_does_not_stop_the_others(fake, f
     assert any("III" in line for line in dropped) and any("receipt: " in line for line in dropped)
 
 
+def test_of_a_receive_that_brings_too_much_a_hundred_are_taken(fake, fake_agent, raw):
+    agent = fake_agent(MAX_IN_FLIGHT=4)
+    url = raw.url()
+    fake.give_together([{"commandId": f"c-{number}", "action": PLAIN, "body": get(url)}
+                        for number in range(250)])
+    fake.wait_for(lambda: len(fake.updates) >= 100)
+    assert fake.send(get(raw.url()))["status"] == "SUCCESS"
+    ended = {update["commandId"] for update in fake.updates}
+    assert {f"c-{number}" for number in range(100)} < ended
+    assert len(ended) == 101 and len(raw.requests(url)) == 100
+    lines = [line for line in agent.log.splitlines() if "left to their leases" in line]
+    assert len(lines) == 1 and "the last 150 " in lines[0], agent.log
+
+
 def test_an_answer_to_a_post_may_be_as_long_as_its_ids_make_it(fake, fake_agent, raw):
     """As of a service that writes everything beyond ASCII as an escape, six bytes for two."""
     fake_agent(MAX_IN_FLIGHT=500, MAX_IN_FLIGHT_PER_HOST=500)
