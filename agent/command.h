@@ -91,6 +91,7 @@ struct command {
 	void *running;           /* the exchange or the target's call */
 	struct opening *opening; /* of its body, if that is large */
 	size_t opening_bytes;
+	size_t waiting_bytes; /* it counts for so many of those that wait */
 	struct answer_build *build;
 	struct host_queue *host;
 	TAILQ_ENTRY(command) link;

@@ -373,6 +373,31 @@ size_t payload_body_size(const struct payload *payload)
 	return size;
 }
 
+static size_t url_memory_size(const struct url *url)
+{
+	return mem_size(url->text) + mem_size(url->scheme) + mem_size(url->host) +
+	       mem_size(url->path) + mem_size(url->query) + mem_size(url->user) +
+	       mem_size(url->password);
+}
+
+static size_t headers_memory_size(const struct http_headers *headers)
+{
+	size_t size = mem_size(headers->items);
+	for (size_t i = 0; i < headers->count; i++)
+		size += mem_size(headers->items[i].name);
+	return size;
+}
+
+size_t payload_memory_size(const struct payload *payload)
+{
+	size_t size = url_memory_size(&payload->url) + headers_memory_size(&payload->headers) +
+		      mem_size(payload->body.data) + mem_size(payload->parts) +
+		      mem_size(payload->form_texts);
+	for (size_t i = 0; i < payload->form_text_count; i++)
+		size += mem_size(payload->form_texts[i]);
+	return size;
+}
+
 void payload_release(struct payload *payload)
 {
 	free(payload->method);

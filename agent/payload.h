@@ -40,6 +40,8 @@ NODISCARD int payload_parse(struct json_object *json, const struct payload_limit
 /* The bytes of HTTP_BODY_BYTES; as long as payload lives. */
 const char *payload_body(const struct payload *payload, size_t *size);
 size_t payload_body_size(const struct payload *payload);
+/* The memory that it takes, beside a raw body that it shares with the JSON it was parsed from. */
+size_t payload_memory_size(const struct payload *payload);
 void payload_release(struct payload *payload);
 
 #endif

@@ -23,7 +23,7 @@ struct relay {
 	struct http_profile service_profile; /* bodyUrl is where the service stores */
 	size_t running;                      /* commands that hold a place */
 	size_t count;                        /* commands that were taken and have not ended */
-	size_t waiting_bytes;                /* bodies of those that wait or are opened */
+	size_t waiting_bytes;                /* what those hold that wait or are opened */
 	struct host_queue *hosts;
 	TAILQ_HEAD(, host_queue) ready;
 	struct command_list opening; /* their bodies are, as they are large */

@@ -87,6 +87,10 @@ NODISCARD int json_get_int64(struct json_object *object, const char *key, int64_
 NODISCARD int json_get_bool(struct json_object *object, const char *key, bool *value,
 			    struct error *err);
 
+/* The memory that value takes, with all that is in it: a hundred times its text at worst. Walks
+ * through all of it. */
+size_t json_memory_size(struct json_object *value);
+
 /* New values and members that abort instead of returning NULL. json_set takes value. */
 struct json_object *json_new_object(void);
 struct json_object *json_new_array(void);

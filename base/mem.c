@@ -68,6 +68,11 @@ char *mem_printf(const char *format, ...)
 	return text;
 }
 
+size_t mem_size(const void *piece)
+{
+	return malloc_usable_size((void *)(uintptr_t)piece); /* it only looks */
+}
+
 void mem_give_back(void)
 {
 	(void)malloc_trim(0); /* says only whether there was anything */

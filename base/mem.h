@@ -16,6 +16,8 @@ char *mem_strdup(const char *text) __attribute__((malloc, returns_nonnull));
 char *mem_strndup(const char *text, size_t length) __attribute__((malloc, returns_nonnull));
 char *mem_printf(const char *format, ...)
     __attribute__((malloc, returns_nonnull, format(printf, 1, 2)));
+/* The bytes that this piece takes; 0 for NULL. */
+size_t mem_size(const void *piece);
 /* What was freed goes back to the system, as far as it is whole pages. */
 void mem_give_back(void);
 

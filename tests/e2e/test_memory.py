@@ -3,13 +3,14 @@
 import base64
 import os
 import time
+import uuid
 
 import pytest
 
 from conftest import one_pair
 from support.processes import PATIENCE
 from support.raw_target import Gate, answer, text
-from support.requestors import V2
+from support.requestors import PLAIN, V2
 from support.v2 import WithCryptography
 
 MIB = 1024 * 1024
@@ -93,3 +94,50 @@ def test_what_a_burst_needed_goes_back_to_the_system(fake, fake_agent, raw):
         assert time.monotonic() < deadline, f"{peak} at most, {memory(agent, 'VmRSS') - idle} left"
         time.sleep(0.1)
     agent.stop()
+
+
+def waiting(fake, url, count, content):
+    """Commands for the next receive with something large that nobody needs beside a small request."""
+    ids = [str(uuid.uuid4()) for _ in range(count)]
+    fake.give_together([{"commandId": command_id, "action": PLAIN,
+                         "body": {"method": "GET", "url": url, "timeout": 600000, "comment": content}}
+                        for command_id in ids])
+    return ids
+
+
+@without_checkers
+def test_large_commands_that_wait_are_not_in_memory(fake, fake_agent, raw, other_raw):
+    gate = Gate(answer(body=b"ok"))
+    url = raw.url(gate)
+    agent = fake_agent(MAX_IN_FLIGHT_PER_HOST=1)
+    fake.send({"method": "GET", "url": raw.url(text("first"))})
+    idle = memory(agent, "VmRSS")
+    ids = []
+    for _ in range(6):
+        ids += waiting(fake, url, 3, "x" * (9 * MIB))
+        fake.wait_for(lambda: not fake.faults)
+    ids += waiting(fake, url, 1, "small")  # is asked for when nearly all of these are there
+    fake.wait_for(lambda: not fake.faults)
+    fake.send({"method": "GET", "url": other_raw.url(text("last"))})
+    growth = memory(agent, "VmRSS") - idle
+    gate.open.set()
+    fake.wait_for(lambda: {update["commandId"] for update in fake.updates} >= set(ids))
+    assert growth < 100 * MIB, f"{growth / MIB:.1f} MiB of {6 * 3 * 9} MiB that wait"
+
+
+@without_checkers
+def test_what_nobody_needs_of_a_command_counts_while_it_waits(fake, fake_agent, raw):
+    """In all 260 MiB, and the agent asks for no more where it holds 128."""
+    gate = Gate(answer(body=b"ok"))
+    url = raw.url(gate)
+    fake_agent(MAX_IN_FLIGHT_PER_HOST=1)
+    fake.wait_for_receives(2)
+    ids = [command_id for _ in range(13)
+           for command_id in waiting(fake, url, 100, "x" * (200 * 1024))]
+    left = None
+    while left != len(fake.faults):  # has it stopped?
+        left = len(fake.faults)
+        assert not fake.stopping.wait(2)
+    assert left >= 4
+    gate.open.set()
+    fake.wait_for(lambda: {update["commandId"] for update in fake.updates} >= set(ids))

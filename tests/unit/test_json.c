@@ -845,3 +845,34 @@ Test(json, a_step_with_many_values_is_short)
 	json_object_put(value);
 	buf_release(&text);
 }
+
+static size_t memory_of(const char *text, size_t size)
+{
+	struct json_object *value;
+	struct error err;
+	cr_assert_eq(json_parse(text, size, &value, &err), 0, "%s", err.message);
+	size_t bytes = json_memory_size(value);
+	json_object_put(value);
+	return bytes;
+}
+
+Test(json, the_memory_of_a_value_is_that_of_all_that_is_in_it)
+{
+	enum { LETTERS = 100000, ARRAYS = 1000 };
+	struct buf text = BUF_INIT(2 * LETTERS);
+	cr_assert_eq(json_memory_size(NULL), 0);
+	buf_append_str(&text, "{\"a\":[{\"b\":\"");
+	for (int i = 0; i < LETTERS; i++)
+		buf_append_char(&text, 'x');
+	buf_append_str(&text, "\"}],\"c\":null,\"d\":1.5}");
+	size_t bytes = memory_of(buf_str(&text), text.size);
+	cr_assert(bytes > LETTERS && bytes < LETTERS + 10000, "%zu", bytes);
+	buf_reset(&text);
+	buf_append_char(&text, '[');
+	for (int i = 0; i < ARRAYS; i++)
+		buf_append_str(&text, i > 0 ? ",[]" : "[]");
+	buf_append_char(&text, ']');
+	bytes = memory_of(buf_str(&text), text.size);
+	cr_assert(bytes > ARRAYS * 40, "%zu", bytes);
+	buf_release(&text);
+}

@@ -224,3 +224,29 @@ Test(payload, a_body_without_its_source_field_is_refused)
 	assert_problems(GET_ ",\"body\":{}}", "body.mode: missing");
 	assert_problems(GET_ ",\"body\":\"x\"}", "body: must be an object or null, not string");
 }
+
+static size_t memory_of(const char *before, size_t letters, const char *after)
+{
+	struct buf text = BUF_INIT(letters + 1000);
+	buf_append_str(&text, before);
+	for (size_t i = 0; i < letters; i++)
+		buf_append_char(&text, 'x');
+	buf_append_str(&text, after);
+	struct payload payload = parsed(buf_str(&text));
+	size_t bytes = payload_memory_size(&payload);
+	payload_release(&payload);
+	buf_release(&text);
+	return bytes;
+}
+
+Test(payload, its_memory_is_that_of_its_url_headers_and_parts)
+{
+	const size_t letters = 50000;
+	cr_assert_lt(memory_of(GET_, 0, "}"), 4000);
+	cr_assert_gt(memory_of("{\"method\":\"GET\",\"url\":\"http://h/", letters, "\"}"), letters);
+	cr_assert_gt(memory_of(GET_ ",\"headers\":{\"a\":\"", letters, "\"}}"), letters);
+	cr_assert_gt(memory_of(GET_ ",\"body\":{\"mode\":\"formdata\",\"formdata\":[{\"key\":\"k\","
+				    "\"value\":\"",
+			       letters, "\"}]}}"),
+		     letters);
+}
