@@ -46,6 +46,7 @@ struct transport_tdp {
 
 	struct tdp_receives *receives;
 	size_t wanted;     /* by the agent's receive */
+	size_t keeps_due;  /* calls of keep that are to be told how they ended */
 	bool keeps;        /* SQS_ACK=done: messages stay until their command has ended */
 	uint64_t unusable; /* messages that were no commands */
 
@@ -243,6 +244,7 @@ static void transport_tdp_keep(struct transport *transport, const char *const *r
 			       size_t count)
 {
 	struct transport_tdp *self = self_of(transport);
+	self->keeps_due++;
 	for (size_t i = 0; i < count; i++)
 		tdp_receipts_add(self->extensions, receipts[i]);
 }
@@ -256,7 +258,10 @@ static void on_lost(void *context, const char *receipt)
 static void on_extended(void *context, const struct transport_outcome *outcome)
 {
 	struct transport_tdp *self = context;
-	self->events.on_kept(self->events.context, outcome);
+	for (size_t due = self->keeps_due; due > 0; due--) {
+		self->keeps_due--;
+		self->events.on_kept(self->events.context, outcome);
+	}
 }
 
 /* Nothing depends on these, and polling tells the same trouble. */

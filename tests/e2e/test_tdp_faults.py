@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from support.raw_target import Slow, answer
+from support.raw_target import Hang, Slow, answer
 from support.sqs_gate import error, half_answer, html, partial, reset, slow
 from support.tdp_site import TdpSite
 
@@ -159,6 +159,21 @@ def test_with_done_a_message_stays_and_its_visibility_is_extended(tdp, raw):
     assert tdp.wait_end(command_id)["status"] == "SUCCESS"
     tdp.wait_empty()
     raw.only(url)
+
+
+@pytest.mark.timing
+def test_with_done_more_than_a_thousand_messages_are_extended_again_and_again(tdp_site, raw):
+    tdp = tdp_site(VisibilityTimeout=600)
+    url = raw.url(Hang())
+    for _ in range(1100):
+        tdp.submit({"method": "GET", "url": url, "timeout": 600000})
+    tdp.start(SQS_ACK="done", MAX_IN_FLIGHT_PER_HOST=1)
+    raw.wait_for(url)
+    while tdp.queues.counts(tdp.source_url) != (0, 1100):
+        assert not tdp.gate.stopping.wait(0.2)
+    seen = tdp.gate.count()["ChangeMessageVisibilityBatch"]
+    # Each time ten of them with a call: more than are still to come of the first time.
+    tdp.gate.wait_for(lambda: tdp.gate.count()["ChangeMessageVisibilityBatch"] > seen + 130)
 
 
 def test_with_done_a_message_whose_agent_died_comes_again_and_is_not_repeated(tdp, raw):
