@@ -22,6 +22,7 @@ def command_text(url, junk, command_id="odd"):
     return f'{{{members},"junk":{junk},"receipt":"r","commandId":"{command_id}"}}'
 
 
+@pytest.mark.timing  # a checker of memory takes too long for that
 def test_a_command_with_too_many_values_is_rejected_and_the_one_beside_it_made(fake, raw):
     url = raw.url(text("made"))
     answer = f'{{"commands":[{command_text(url, MANY)},{command_text(url, 1, "good")}]}}'

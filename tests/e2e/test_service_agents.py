@@ -242,6 +242,7 @@ def expire_many(site, count):
                        " WHERE seq = ?2", seqs)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("seconds", [0, 30])
 def test_many_expired_commands_do_not_hold_up_the_one_behind_them(service_own_site, seconds):
     site = service_own_site

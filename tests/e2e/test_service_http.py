@@ -119,6 +119,7 @@ def unread_get(site, path):
     return client
 
 
+@pytest.mark.timing  # it measures memory, of half a gigabyte of answers
 def test_answers_that_are_not_read_fill_no_memory(service_own_site):
     site, requestor = service_own_site, service_own_site.requestor
     payload = "x" * 8_000_000
