@@ -100,16 +100,17 @@ struct command {
 /* Which action, if it is one of ours. */
 bool command_kind_of(const char *action, enum command_kind *kind);
 
-/* Fails where there is none that its source could be answered with. */
-int command_read_id(struct json_object *json, const char **id, struct error *err);
+/* The JSON of a command; the caller puts it. Of one that is too deep or too much to be parsed the
+ * scalar members, so that it can be answered: then *problem has the reason (code ERR_LIMIT), else
+ * its code is 0. */
+NODISCARD int command_read_text(const char *text, size_t size, struct json_object **json,
+				struct error *problem, struct error *err);
+/* Its commandId, borrowed from json. Fails where there is none that its source could be answered
+ * with: ERR_LIMIT when it is longer than LIMIT_ID_BYTES. */
+NODISCARD int command_read_id(struct json_object *json, const char **id, struct error *err);
 /* Reads a command's own fields (not its payload). NULL when it has no commandId, or an endless
  * one, so that nobody could be answered; otherwise a command, and problems names
  * whatever else is wrong with it. json is borrowed, its body shared. */
-/* The JSON of a command. Of one that is too deep or too much to be parsed the scalar members, so that it
- * can be answered: then *problem has the reason (code ERR_LIMIT), else its code is 0. */
-NODISCARD int command_read_text(const char *text, size_t size, struct json_object **json,
-				struct error *problem, struct error *err);
-
 struct command *command_new(struct json_object *json, struct problems *problems, struct error *err);
 /* A command that ended before: id and answer, nothing else. */
 struct command *command_new_done(const char *id);

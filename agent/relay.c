@@ -223,32 +223,6 @@ void relay_go(struct relay *relay, struct command *command)
 					&command->reply, on_target_done, command);
 }
 
-/* The payload has what the request needs, and the journal need not have the rest from us: it has
- * it as a file, or has the address where a large body was fetched, as it had before. */
-static void drop_waiting_body(struct command *command)
-{
-	if (command_has_text_file(command)) {
-		relay_forget_body(command);
-	} else if (command->body_url != NULL && command->opening_bytes > SPOOL_MEMORY_BYTES) {
-		json_object_put(command->body);
-		command->body = NULL;
-	}
-}
-
-/* All that it holds while it waits: what somebody puts beside a small request is held as well, and
- * its text until that is stored. */
-static size_t waiting_size(const struct command *command)
-{
-	size_t size = sizeof *command + payload_memory_size(&command->payload);
-	if (command->body != NULL)
-		size += json_memory_size(command->body);
-	if (command->body == NULL || command->kind == COMMAND_SEALED) /* or it is a part of that */
-		size += mem_size(command->payload.raw);
-	if (!command_has_text_file(command))
-		size += command->text.size;
-	return size;
-}
-
 /* May the request be made, though it may have been made before? */
 static bool may_repeat(const struct relay *relay, const struct command *command)
 {
@@ -294,10 +268,24 @@ void relay_start_ready(struct relay *relay)
 	}
 }
 
+/* All that it holds while it waits: what somebody puts beside a small request is held as well, and
+ * its text until that is stored. */
+static size_t waiting_size(const struct command *command)
+{
+	size_t size = sizeof *command + payload_memory_size(&command->payload);
+	if (command->body != NULL)
+		size += json_memory_size(command->body);
+	if (command->body == NULL || command->kind == COMMAND_SEALED) /* or it is a part of that */
+		size += mem_size(command->payload.raw);
+	if (!command_has_text_file(command))
+		size += command->text.size;
+	return size;
+}
+
 static void wait_for_place(struct relay *relay, struct command *command)
 {
 	command_set_state(command, COMMAND_WAITING);
-	drop_waiting_body(command);
+	relay_drop_waiting_body(command);
 	command->waiting_bytes = waiting_size(command);
 	command->host = host_queue_get(relay, &command->payload.url);
 	TAILQ_INSERT_TAIL(&command->host->waiting, command, link);

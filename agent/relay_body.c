@@ -172,6 +172,18 @@ void relay_cancel_opening(struct relay *relay)
 	relay_free_list(&relay->opening);
 }
 
+/* The payload has what the request needs, and the journal need not have the rest from us: it has
+ * it as a file, or has the address where a large body was fetched, as it had before. */
+void relay_drop_waiting_body(struct command *command)
+{
+	if (command_has_text_file(command)) {
+		relay_forget_body(command);
+	} else if (command->body_url != NULL && command->opening_bytes > SPOOL_MEMORY_BYTES) {
+		json_object_put(command->body);
+		command->body = NULL;
+	}
+}
+
 /* It stays in the journal; the next life begins anew. */
 static void hold_back(struct relay *relay, struct command *command)
 {

@@ -44,6 +44,8 @@ void relay_hold_bodies(struct relay *relay);
 void relay_cancel_opening(struct relay *relay);
 /* It is not needed any more, and cannot be had again from memory. */
 void relay_forget_body(struct command *command);
+/* What of it nobody needs from memory while the command waits for its place. */
+void relay_drop_waiting_body(struct command *command);
 
 /* From payload (borrowed) to a place in the line. */
 void relay_take_opened(struct relay *relay, struct command *command, struct json_object *payload);

@@ -449,34 +449,6 @@ int json_write(struct buf *out, struct json_object *value)
 	return buf_append(out, text, size);
 }
 
-static size_t array_memory_size(struct json_object *array)
-{
-	const struct array_list *list = json_object_get_array(array);
-	size_t size = mem_size(list) + mem_size(list->array);
-	for (size_t i = 0; i < list->length; i++)
-		size += json_memory_size(list->array[i]);
-	return size;
-}
-
-static size_t object_memory_size(struct json_object *object)
-{
-	const struct lh_table *table = json_object_get_object(object);
-	size_t size = mem_size(table) + mem_size(table->table);
-	json_object_object_foreach(object, key, member) size +=
-	    mem_size(key) + json_memory_size(member);
-	return size;
-}
-
-size_t json_memory_size(struct json_object *value)
-{
-	size_t size = mem_size(value);
-	if (json_object_is_type(value, json_type_array))
-		size += array_memory_size(value);
-	else if (json_object_is_type(value, json_type_object))
-		size += object_memory_size(value);
-	return size;
-}
-
 /* The character at bytes, which are UTF-8, and its length. */
 static uint32_t decode(const unsigned char *bytes, size_t *length)
 {
