@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -24,6 +25,7 @@ class Halves:
         self.share = share
         self.is_half_out = threading.Event()
         self.is_released = threading.Event()
+        self.released_at = None
 
     def __call__(self, gate, handler, forward):
         status, content = self.made_up or forward(send=False)
@@ -47,6 +49,7 @@ def stop_amid(tdp, *receives):
     assert halves.is_half_out.wait(PATIENCE)
     agent.process.signal(signal.SIGTERM)
     agent.process.wait_for(lambda line: "is coming and is waited for" in line)
+    halves.released_at = time.monotonic()
     halves.is_released.set()
     assert agent.process.wait() == 0, agent.log
     return agent
@@ -60,7 +63,9 @@ def test_messages_that_are_coming_are_kept_by_a_stop_and_made_once(tdp_site, raw
     url = raw.url(*[text("once")] * count)
     ids = [tdp.submit({"method": "POST", "url": url}) for _ in range(count)]
     tdp.gate.faults["DeleteMessageBatch"] = [slow(0.5)]
-    agent = stop_amid(tdp, Halves(share=share))
+    halves = Halves(share=share)
+    agent = stop_amid(tdp, halves)
+    assert time.monotonic() - halves.released_at >= 0.5  # it has waited for the queue's word
     assert not raw.requests(url)
     assert {Journal(agent).state_of(command_id) for command_id in ids} == {"received"}
     tdp.wait_empty()
