@@ -42,6 +42,19 @@ def test_polling_and_what_is_under_way_go_on_while_a_command_is_written(fake, ra
     agent.stop()
 
 
+def test_what_was_done_is_in_the_log_while_the_disk_is_waited_for(fake, raw):
+    """One that is alone is written by the loop itself."""
+    gate = Gate(answer(body=b"alone"))
+    agent, alone = agent_with_one_under_way(fake, raw, raw.url(gate))
+    with slow_syncs(agent, SYNC_SECONDS):
+        begun = time.monotonic()
+        gate.open.set()
+        agent.process.wait_for(lambda line: alone in line)
+        assert time.monotonic() - begun < SYNC_SECONDS, agent.log
+        assert fake.wait_end(alone)["body"]["body"] == "alone"
+    agent.stop()
+
+
 def test_what_becomes_something_else_while_it_is_written_is_written_again(fake, raw):
     """The second waits for the first's place and gets it while it is written as waiting."""
     gate, second_gate = Gate(answer(body=b"first")), Gate(answer(body=b"second"))
