@@ -75,7 +75,7 @@ CONFIG  := $(call objects,$(sort $(wildcard config/*.c)))
 AGENT   := $(call objects,$(sort $(filter-out agent/main.c,$(wildcard agent/*.c))))
 SERVICE := $(call objects,$(sort $(filter-out service/main.c,$(wildcard service/*.c))))
 UNIT    := $(call objects,$(sort $(wildcard tests/unit/*.c)))
-BENCH   := $(call objects,$(sort $(wildcard tests/bench/*.c)))
+BENCHES := $(call objects,$(sort $(wildcard tests/bench/*.c)))
 LOWER   := $(B)/config.a $(B)/crypto.a $(B)/base.a
 
 PROGRAMS := $(B)/relay-agent $(B)/command-service
@@ -102,7 +102,7 @@ $(B)/unit-tests-in-process: $(call objects,tests/valgrind/main.c) $(UNIT) $(B)/a
 # The programs that scripts/bench measures with, each with what they have in common.
 BENCH_PROGRAMS := $(addprefix $(B)/bench-,limit floor canned load)
 BENCH_LIBS := -lcurl -lssl -lcrypto -ljson-c -lsqlite3 -lunistring -lm
-$(B)/bench.a: $(filter-out $(patsubst $(B)/bench-%,$(B)/obj/tests/bench/%.o,$(BENCH_PROGRAMS)),$(BENCH))
+$(B)/bench.a: $(filter-out $(patsubst $(B)/bench-%,$(B)/obj/tests/bench/%.o,$(BENCH_PROGRAMS)),$(BENCHES))
 $(B)/bench-%: $(B)/obj/tests/bench/%.o $(B)/bench.a $(B)/crypto.a $(B)/base.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BENCH_LIBS)
@@ -140,7 +140,7 @@ $(B)/tidy/%.ok: %.c $(B)/obj/%.o .clang-tidy
 		{ cat $@.log >&2; exit 1; }
 	@touch $@
 
-OBJECTS := $(BASE) $(CRYPTO) $(CONFIG) $(AGENT) $(SERVICE) $(BENCH) $(call objects,$(wildcard */main.c))
+OBJECTS := $(BASE) $(CRYPTO) $(CONFIG) $(AGENT) $(SERVICE) $(BENCHES) $(call objects,$(wildcard */main.c))
 
 .PHONY: objects
 objects: $(OBJECTS)
