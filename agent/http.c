@@ -48,10 +48,9 @@ static void exchange_free(struct http_exchange *exchange)
 		else
 			curl_easy_cleanup(exchange->easy);
 	}
-	http_decoder_free(exchange->decoder);
+	http_answer_release(exchange);
 	curl_mime_free(exchange->form);
 	curl_slist_free_all(exchange->header_lines);
-	buf_release(&exchange->body);
 	free(exchange);
 }
 
@@ -67,7 +66,7 @@ static const char *host_of(CURL *easy, CURLU **parsed, char **host)
 	return *host;
 }
 
-static void explain(struct http_exchange *exchange, CURLcode code, struct http_response *response)
+static void explain(struct http_exchange *exchange, struct http_response *response)
 {
 	CURL *easy = exchange->easy;
 	long os_errno = 0;
@@ -80,8 +79,9 @@ static void explain(struct http_exchange *exchange, CURLcode code, struct http_r
 	curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected_us);
 	CURLU *parsed = NULL;
 	char *host = NULL;
+	bool is_broken = exchange->curl_code == CURLE_OK || exchange->body_error.code == ERR_SYNTAX;
 	struct http_attempt attempt = {
-	    .curl_code = (int)code,
+	    .curl_code = is_broken ? CURLE_WEIRD_SERVER_REPLY : (int)exchange->curl_code,
 	    .os_errno = (int)os_errno,
 	    .verify_result = verify_result,
 	    .detail = exchange->body_error.code != 0 ? exchange->body_error.message
@@ -139,15 +139,12 @@ static bool is_own_fault(const struct error *err)
 	return err->code == ERR_SYSTEM || err->code == ERR_MEMORY;
 }
 
-static void on_transfer_done(void *context, int curl_code)
+static void end(struct http_exchange *exchange)
 {
-	struct http_exchange *exchange = context;
 	struct http_response response = {.exchange = exchange, .body = &exchange->body};
 	long status = 0;
-	if (repeat(exchange))
-		return;
 	curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-	bool is_whole = http_answer_is_whole(exchange, (CURLcode)curl_code);
+	bool is_whole = http_answer_is_whole(exchange);
 	if (!is_whole || status >= 400)
 		http_proxy_in_the_way(exchange->easy, exchange->proxy, exchange->address,
 				      response.proxy);
@@ -159,13 +156,34 @@ static void on_transfer_done(void *context, int curl_code)
 		snprintf(response.message, sizeof response.message, "%s",
 			 exchange->body_error.message);
 	} else {
-		bool is_broken = curl_code == CURLE_OK || exchange->body_error.code == ERR_SYNTAX;
-		explain(exchange, is_broken ? CURLE_WEIRD_SERVER_REPLY : (CURLcode)curl_code,
-			&response);
+		explain(exchange, &response);
 	}
 	count_bytes(exchange->easy, &response);
 	exchange->on_done(exchange->context, &response);
 	exchange_free(exchange);
+}
+
+static void decode(void *context)
+{
+	struct http_exchange *exchange = context;
+	if (http_answer_decode(exchange) == 1)
+		loop_next_turn(exchange->client->loop, &exchange->decoding);
+	else
+		end(exchange);
+}
+
+static void on_transfer_done(void *context, int curl_code)
+{
+	struct http_exchange *exchange = context;
+	if (repeat(exchange))
+		return;
+	exchange->curl_code = (CURLcode)curl_code;
+	if (exchange->decoder == NULL || !http_answer_is_whole(exchange)) {
+		end(exchange);
+		return;
+	}
+	spool_rewind(&exchange->encoded);
+	decode(exchange);
 }
 
 /* What could not even start is told as any other end: later, by the callback. */
@@ -193,6 +211,7 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
 	exchange->deadline_ms = clock_monotonic_ms() + request->timeout_ms;
 	exchange->decodes = request->decode;
 	exchange->into = request->into;
+	exchange->decoding = (struct loop_task){.run = decode, .context = exchange};
 	buf_init(&exchange->body, request->max_response_bytes);
 	exchange->easy =
 	    client->idle_count > 0 ? client->idle[--client->idle_count] : curl_easy_init();
@@ -214,9 +233,12 @@ void http_cancel(struct http_exchange *exchange)
 {
 	if (exchange == NULL)
 		return;
+	struct loop *loop = exchange->client->loop;
 	if (exchange->failure.is_queued)
-		loop_cancel(exchange->client->loop, &exchange->failure);
+		loop_cancel(loop, &exchange->failure);
+	else if (exchange->decoding.is_queued)
+		loop_cancel(loop, &exchange->decoding);
 	else
-		loop_transfer_remove(exchange->client->loop, &exchange->transfer);
+		loop_transfer_remove(loop, &exchange->transfer);
 	exchange_free(exchange);
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { STEPS_A_TURN = 16 }; /* of decoding, of at most 16 KiB each */
+
 static int keep_body(void *context, const void *bytes, size_t size)
 {
 	struct http_exchange *exchange = context;
@@ -17,6 +19,24 @@ static int keep_body(void *context, const void *bytes, size_t size)
 	if (exchange->into != NULL)
 		return spool_append(exchange->into, bytes, size, &exchange->body_error);
 	return buf_append(&exchange->body, bytes, size);
+}
+
+static int read_encoded(void *context, void *out, size_t room, size_t *count, struct error *err)
+{
+	struct http_exchange *exchange = context;
+	return spool_read(&exchange->encoded, out, room, count, err);
+}
+
+/* What is encoded is kept so until all of it came: who sends a little and then nothing more holds no
+ * decoder's window, which can be 16 MiB. It can be somewhat larger than what comes out. */
+static void begin_encoded(struct http_exchange *exchange, const char *encodings)
+{
+	size_t max = exchange->max_response_bytes;
+	exchange->decoder = http_decoder_new(encodings, max, read_encoded, exchange);
+	if (exchange->decoder != NULL)
+		spool_init(&exchange->encoded, SPOOL_SCRATCH,
+			   exchange->into != NULL ? exchange->into->folder : NULL,
+			   max + max / 64 + 4096);
 }
 
 /* All Content-Encoding headers as one list. */
@@ -31,8 +51,7 @@ static void begin_body(struct http_exchange *exchange)
 	     i++)
 		buf_printf(&encodings, "%s,", header->value);
 	if (encodings.size > 0 && encodings.failed == 0)
-		exchange->decoder = http_decoder_new(encodings.data, exchange->max_response_bytes,
-						     keep_body, exchange);
+		begin_encoded(exchange, encodings.data);
 	buf_release(&encodings);
 }
 
@@ -44,7 +63,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 	if (!exchange->has_body_begun)
 		begin_body(exchange);
 	if (exchange->decoder != NULL)
-		rc = http_decoder_write(exchange->decoder, bytes, total, &exchange->body_error);
+		rc = spool_append(&exchange->encoded, bytes, total, &exchange->body_error);
 	else
 		rc = keep_body(exchange, bytes, total);
 	exchange->is_too_large |= rc == ERR_LIMIT;
@@ -114,17 +133,38 @@ void http_answer_set_up(struct http_exchange *exchange)
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
 }
 
-/* Aborting behind the headers of a HEAD's answer is an error only to libcurl. */
-bool http_answer_is_whole(struct http_exchange *exchange, CURLcode code)
+int http_answer_decode(struct http_exchange *exchange)
 {
 	struct error *err = &exchange->body_error;
-	if (!exchange->has_headers || err->code != 0)
+	int rc = 1;
+	for (int step = 0; step < STEPS_A_TURN && rc == 1; step++) {
+		const void *bytes;
+		size_t count;
+		rc = http_decoder_step(exchange->decoder, &bytes, &count, err);
+		if (rc != 1 || count == 0)
+			continue;
+		int kept = keep_body(exchange, bytes, count);
+		if (kept != 0)
+			rc = error_set(err, kept, "the decoded body is not taken");
+	}
+	exchange->is_too_large |= rc == ERR_LIMIT;
+	return rc;
+}
+
+void http_answer_release(struct http_exchange *exchange)
+{
+	if (exchange->decoder != NULL)
+		spool_release(&exchange->encoded);
+	http_decoder_free(exchange->decoder);
+	buf_release(&exchange->body);
+}
+
+/* Aborting behind the headers of a HEAD's answer is an error only to libcurl. */
+bool http_answer_is_whole(const struct http_exchange *exchange)
+{
+	if (!exchange->has_headers || exchange->body_error.code != 0)
 		return false;
-	if (exchange->ends_with_headers)
-		return true;
-	if (code != CURLE_OK)
-		return false;
-	return exchange->decoder == NULL || http_decoder_finish(exchange->decoder, err) == 0;
+	return exchange->ends_with_headers || exchange->curl_code == CURLE_OK;
 }
 
 bool http_has_begun(const struct http_exchange *exchange)

@@ -37,6 +37,9 @@ struct http_exchange {
 	struct spool *into;           /* NULL: the body is kept here */
 	struct spool *body_spool;     /* of the request */
 	struct http_decoder *decoder; /* NULL: the body is kept as it comes */
+	struct spool encoded;         /* else that is here, and decoded when all of it came */
+	struct loop_task decoding;    /* queued when that takes more than one turn */
+	CURLcode curl_code;           /* how the transfer ended */
 	struct error body_error;      /* why the body cannot be read */
 	size_t max_response_bytes;
 	int64_t timeout_ms;
@@ -66,6 +69,11 @@ bool http_request_set_buffer(CURL *easy);
 /* Whatever comes goes into the exchange. */
 void http_answer_set_up(struct http_exchange *exchange);
 /* Did the final answer come, whole? Otherwise body_error may say why not. */
-bool http_answer_is_whole(struct http_exchange *exchange, CURLcode code);
+bool http_answer_is_whole(const struct http_exchange *exchange);
+/* Takes encodings off what came whole, a piece a turn. 1: there is more of it. Otherwise that was the
+ * last: http_answer_is_whole again. */
+int http_answer_decode(struct http_exchange *exchange);
+/* What is left of it. */
+void http_answer_release(struct http_exchange *exchange);
 
 #endif

@@ -4,11 +4,13 @@ import base64
 import gzip
 import json
 import random
+import time
 
+import brotli
 import pytest
 
 from support.fake_service import wrong
-from support.raw_target import Send, answer, text
+from support.raw_target import Gate, Send, answer, text
 from support.requestors import answered, failed
 
 MIB = 1024 * 1024
@@ -102,6 +104,26 @@ def test_small_answers_go_ahead_of_a_large_one(requestor, nginx, raw):
     small = requestor.send_all([{"method": "GET", "url": raw.url(text("small"))}] * 10)
     assert {answered(record)["body"] for record in small} == {"small"}
     assert len(requestor.stored_answer(requestor.wait(large["id"]))["body"].encode()) == 8 * MIB
+
+
+@pytest.mark.timing
+def test_small_answers_go_ahead_of_what_a_few_bytes_become(fake, fake_agent, raw):
+    """Each of these is 90 bytes of brotli that are 60 MiB, a fifth of a second of work."""
+    gate = Gate(answer(headers=["Content-Encoding: br"], body=brotli.compress(b" " * (60 * MIB))))
+    url = raw.url(gate)
+    fake_agent(MAX_IN_FLIGHT_PER_HOST=20, DRAIN_SECONDS=0)
+    large = [fake.give({"method": "GET", "url": url}) for _ in range(8)]
+    raw.wait_for(url, 8)
+    gate.open.set()
+    longest = 0
+    for _ in range(5):
+        begun = time.monotonic()
+        small = fake.send({"method": "GET", "url": raw.url(text("small"))})
+        assert small["body"]["body"] == "small"
+        longest = max(longest, time.monotonic() - begun)
+    assert not any(command_id == update["commandId"]
+                   for command_id in large for update in fake.updates), "or this shows nothing"
+    assert longest < 0.5, f"a small one took {longest:.2f} s"
 
 
 # -- the upload itself --------------------------------------------------------------

@@ -5,11 +5,12 @@ import os
 import time
 import uuid
 
+import brotli
 import pytest
 
 from conftest import one_pair
 from support.processes import PATIENCE
-from support.raw_target import Gate, answer, text
+from support.raw_target import Gate, Hang, Step, answer, text
 from support.requestors import PLAIN, V2
 from support.v2 import WithCryptography
 
@@ -94,6 +95,33 @@ def test_what_a_burst_needed_goes_back_to_the_system(fake, fake_agent, raw):
         assert time.monotonic() < deadline, f"{peak} at most, {memory(agent, 'VmRSS') - idle} left"
         time.sleep(0.1)
     agent.stop()
+
+
+class Unfinished(Step):
+    """What is there of an answer, and then nothing more."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def play(self, connection, target, request):
+        connection.sendall(self.content)
+        return Hang().play(connection, target, request)
+
+
+@without_checkers
+def test_an_encoded_answer_that_does_not_end_holds_no_memory(fake, fake_agent, raw):
+    """A few bytes of brotli that are 32 MiB, of which a decoder keeps 16 to look back."""
+    agent = fake_agent(DRAIN_SECONDS=0)
+    fake.send({"method": "GET", "url": raw.url(text("first"))})
+    idle = memory(agent, "VmRSS")
+    body = brotli.compress(bytes(32 * MIB))
+    url = raw.url(Unfinished(answer(headers=["Content-Encoding: br"], body=body)[:-1]))
+    for _ in range(16):
+        fake.give({"method": "GET", "url": url, "timeout": 600000})
+    raw.wait_for(url, 16)
+    fake.send({"method": "GET", "url": raw.url(text("last"))})
+    growth = memory(agent, "VmHWM") - idle
+    assert growth < 16 * MIB, f"{growth / MIB:.1f} MiB for 16 answers"
 
 
 def waiting(fake, url, count, content):
