@@ -50,7 +50,7 @@ static bool parse_piece(struct arrivals *arrivals, const struct json_span *text)
 		arrivals->problem = err;
 		rc = json_skim(text->text, text->size, &arrivals->command, &err);
 	}
-	if (rc != 0) /* only for want of memory: it is JSON */
+	if (rc != 0) /* for want of memory, or what is too deep is no object */
 		log_error("a command of %zu bytes is left to its source: %s", text->size,
 			  err.message);
 	return false;

@@ -92,6 +92,12 @@ static size_t count_of(struct json_object *commands)
 	return LIMIT_RECEIVE_COMMANDS;
 }
 
+/* What the parser has left out: it is too large or too deep. */
+static bool is_left_out(struct json_object *commands, size_t i, const struct json_span *text)
+{
+	return json_object_array_get_idx(commands, i) == NULL && text->text[0] != 'n';
+}
+
 /* The commands of a receive, each with its own text, so that nobody has to write it anew. */
 static void deliver_all(struct transport_http *self, struct json_object *commands)
 {
@@ -102,8 +108,8 @@ static void deliver_all(struct transport_http *self, struct json_object *command
 	for (size_t i = 0; i < count; i++) {
 		bool has_text = i < received->count && i < received->max;
 		const struct json_span *text = has_text ? &self->spans[i] : NULL;
-		if (has_text && received->large_bytes > 0 && text->size > received->large_bytes)
-			large[large_count++] = *text; /* the parser has left it out */
+		if (has_text && is_left_out(commands, i, text))
+			large[large_count++] = *text;
 		else
 			deliver(self, json_object_array_get_idx(commands, i), text, NULL, NULL);
 	}

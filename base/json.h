@@ -36,7 +36,8 @@ NODISCARD int json_parse_object(const char *text, size_t size, struct json_objec
  * key of the object: count of them, of which only max are written to spans. count is 0 where there
  * is no such array. Those that are written and larger than large_bytes (0: none) are checked and
  * not built: null stands for each. So the others can be had at once, and the large ones be parsed
- * when there is time. */
+ * when there is time. Nor are those that are nested too deeply, of which what is too deep is not
+ * even checked. */
 struct json_span {
 	const char *text;
 	size_t size;

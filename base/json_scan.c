@@ -1,7 +1,6 @@
 #include "base/json_scan.h"
 
 #include "base/json_build.h"
-#include "base/json_swar.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -13,12 +12,6 @@ enum { ELEMENT_LEVEL = 2 }; /* open around an element: the object, and the array
 
 /* Of a step: to build a value takes as long as to read so many bytes; a few do not matter. */
 enum { BYTES_FOR_A_VALUE = 64, FEW_VALUES = 64 };
-
-static int fail(struct json_scan *scan, const char *what)
-{
-	scan->what = what;
-	return ERR_SYNTAX;
-}
 
 static void skip_space(struct json_scan *scan)
 {
@@ -35,183 +28,6 @@ static bool at_digit(const struct json_scan *scan)
 static bool at_char(const struct json_scan *scan, char c)
 {
 	return scan->at < scan->end && *scan->at == c;
-}
-
-/* Moves over the plain ASCII inside of a string, eight bytes a step: a byte with the top
- * bit, below 0x20, '"' or '\\' leaves its top bit in `special`. A subtraction may borrow
- * from the byte above and mark that one without reason, but only when the byte below is
- * marked itself; so the lowest mark is always right. */
-static void skip_plain(struct json_scan *scan)
-{
-	const uint64_t ones = JSON_SWAR_ONES;
-
-	while (scan->end - scan->at >= 8) {
-		uint64_t word = json_swar_load(scan->at);
-		uint64_t quotes = word ^ (ones * '"'), slashes = word ^ (ones * '\\');
-		uint64_t special =
-		    (word | (word - ones * 0x20) | (quotes - ones) | (slashes - ones)) &
-		    JSON_SWAR_TOPS;
-
-		if (special) {
-			scan->at += json_swar_first(special);
-			return;
-		}
-		scan->at += 8;
-	}
-	while (scan->at < scan->end) {
-		unsigned char c = (unsigned char)*scan->at;
-
-		if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
-			return;
-		scan->at++;
-	}
-}
-
-static bool is_continuation(const unsigned char *bytes, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if ((bytes[i] & 0xC0) != 0x80)
-			return false;
-	}
-	return true;
-}
-
-/* The length of the character that begins with a byte from 0x80 on; 0 when it is not
- * UTF-8 (RFC 3629, 4: the second byte rules out over-long forms, surrogates and what
- * lies beyond U+10FFFF). A call into libunistring a character takes three times longer. */
-static size_t character_length(const char *at, const char *end)
-{
-	const unsigned char *b = (const unsigned char *)at;
-	size_t room = (size_t)(end - at);
-
-	if (b[0] >= 0xC2 && b[0] <= 0xDF)
-		return room >= 2 && is_continuation(b + 1, 1) ? 2 : 0;
-	if (b[0] >= 0xE0 && b[0] <= 0xEF) {
-		if (room < 3 || !is_continuation(b + 1, 2) || (b[0] == 0xE0 && b[1] < 0xA0) ||
-		    (b[0] == 0xED && b[1] > 0x9F))
-			return 0;
-		return 3;
-	}
-	if (b[0] >= 0xF0 && b[0] <= 0xF4) {
-		if (room < 4 || !is_continuation(b + 1, 3) || (b[0] == 0xF0 && b[1] < 0x90) ||
-		    (b[0] == 0xF4 && b[1] > 0x8F))
-			return 0;
-		return 4;
-	}
-	return 0;
-}
-
-/* Runs of letters beyond ASCII, as most of the world writes them. */
-static int scan_characters(struct json_scan *scan)
-{
-	const char *end = scan->pause ? scan->pause : scan->end;
-
-	while (scan->at < end && (unsigned char)*scan->at >= 0x80) {
-		size_t length = character_length(scan->at, scan->end);
-
-		if (length == 0)
-			return fail(scan, "not UTF-8");
-		scan->at += length;
-	}
-	return 0;
-}
-
-/* The four digits behind \u; -1 when they are none. */
-static int read_hex4(const char *at, const char *end)
-{
-	int value = 0;
-
-	if (end - at < 4)
-		return -1;
-	for (int i = 0; i < 4; i++) {
-		char c = at[i];
-
-		if (c >= '0' && c <= '9')
-			value = value * 16 + (c - '0');
-		else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
-			value = value * 16 + ((c | 0x20) - 'a' + 10);
-		else
-			return -1;
-	}
-	return value;
-}
-
-/* A surrogate on its own stands for no character; json-c would put U+FFFD in its place
- * without a word, so it is refused. */
-static int scan_unicode_escape(struct json_scan *scan)
-{
-	int unit = read_hex4(scan->at + 2, scan->end);
-	int second;
-
-	if (unit < 0)
-		return fail(scan, "\\u needs four hexadecimal digits");
-	if (unit >= 0xDC00 && unit <= 0xDFFF)
-		return fail(scan, "half of a surrogate pair");
-	if (unit >= 0xD800 && unit <= 0xDBFF) {
-		const char *next = scan->at + 6;
-
-		second = scan->end - next >= 6 && next[0] == '\\' && next[1] == 'u'
-			     ? read_hex4(next + 2, scan->end)
-			     : -1;
-		if (second < 0xDC00 || second > 0xDFFF)
-			return fail(scan, "half of a surrogate pair");
-		scan->at = next;
-	}
-	scan->at += 6;
-	return 0;
-}
-
-static int scan_escape(struct json_scan *scan)
-{
-	char c = scan->end - scan->at >= 2 ? scan->at[1] : '\0';
-
-	switch (c) {
-	case '"':
-	case '\\':
-	case '/':
-	case 'b':
-	case 'f':
-	case 'n':
-	case 'r':
-	case 't':
-		scan->at += 2;
-		return 0;
-	case 'u':
-		return scan_unicode_escape(scan);
-	default:
-		return fail(scan, "no such escape in JSON");
-	}
-}
-
-/* From within a string to behind its closing quote, or to where this step may end, which is
- * never inside an escape. */
-static int scan_string(struct json_scan *scan)
-{
-	for (;;) {
-		int code = 0;
-		unsigned char c;
-
-		if (scan->pause && scan->at >= scan->pause)
-			return JSON_MORE;
-		skip_plain(scan);
-		if (scan->at == scan->end)
-			return fail(scan, "the text ends inside a string");
-		c = (unsigned char)*scan->at;
-		if (c == '"')
-			break;
-		if (c == '\\') {
-			scan->has_escapes = true;
-			code = scan_escape(scan);
-		} else if (c < 0x20) {
-			code = fail(scan, "a control character inside a string");
-		} else {
-			code = scan_characters(scan);
-		}
-		if (code < 0)
-			return code;
-	}
-	scan->at++;
-	return 0;
 }
 
 static bool inside_object(const struct json_scan *scan)
@@ -237,18 +53,29 @@ static void note_begin(struct json_scan *scan)
 		scan->element = scan->at;
 }
 
-/* Is the element that is being read too large by now to be built? */
-static void note_size(struct json_scan *scan)
+/* Whoever asked gets its text instead. */
+static bool may_leave_out(const struct json_scan *scan)
 {
 	const struct json_elements *elements = scan->elements;
 
-	if (!scan->element || !scan->build || elements->large_bytes == 0 ||
-	    elements->count >= elements->max ||
-	    (size_t)(scan->at - scan->element) <= elements->large_bytes)
+	return scan->element && elements->large_bytes > 0 && elements->count < elements->max;
+}
+
+static void leave_out(struct json_scan *scan)
+{
+	if (!scan->build)
 		return;
 	json_build_drop(scan->build, ELEMENT_LEVEL);
 	scan->resting = scan->build;
 	scan->build = NULL;
+}
+
+/* Is the element that is being read too large by now to be built? */
+static void note_size(struct json_scan *scan)
+{
+	if (scan->build && may_leave_out(scan) &&
+	    (size_t)(scan->at - scan->element) > scan->elements->large_bytes)
+		leave_out(scan);
 }
 
 /* Behind a value: was it an element? */
@@ -290,7 +117,7 @@ static int scan_number(struct json_scan *scan)
 		scan->at++;
 	digits = scan->at;
 	if (!at_digit(scan))
-		return fail(scan, "a digit is missing");
+		return json_scan_fail(scan, "a digit is missing");
 	if (at_char(scan, '0'))
 		scan->at++;
 	else
@@ -298,12 +125,12 @@ static int scan_number(struct json_scan *scan)
 			scan->at++;
 	count = (size_t)(scan->at - digits);
 	if (at_digit(scan))
-		return fail(scan, "a number with a leading zero");
+		return json_scan_fail(scan, "a number with a leading zero");
 	if (at_char(scan, '.')) {
 		whole = false;
 		scan->at++;
 		if (!at_digit(scan))
-			return fail(scan, "a digit is missing");
+			return json_scan_fail(scan, "a digit is missing");
 		while (at_digit(scan))
 			scan->at++;
 	}
@@ -313,7 +140,7 @@ static int scan_number(struct json_scan *scan)
 		if (at_char(scan, '+') || at_char(scan, '-'))
 			scan->at++;
 		if (!at_digit(scan))
-			return fail(scan, "a digit is missing");
+			return json_scan_fail(scan, "a digit is missing");
 		while (at_digit(scan))
 			scan->at++;
 	}
@@ -329,24 +156,34 @@ static int scan_word(struct json_scan *scan, const char *word)
 	size_t size = strlen(word);
 
 	if ((size_t)(scan->end - scan->at) < size || memcmp(scan->at, word, size) != 0)
-		return fail(scan, "not a JSON value");
+		return json_scan_fail(scan, "not a JSON value");
 	scan->at += size;
 	return 0;
 }
 
-static int open_level(struct json_scan *scan, bool is_object)
+/* One element that is too deep must not spoil the others. */
+static int skip_too_deep(struct json_scan *scan)
 {
-	if (scan->depth == JSON_DEPTH_MAX) {
+	if (!may_leave_out(scan)) {
 		scan->what = "nested too deeply";
 		return ERR_LIMIT;
 	}
+	leave_out(scan);
+	scan->at = json_skip_container(scan->at, scan->end);
+	if (scan->at)
+		return 0;
+	scan->at = scan->end;
+	return json_scan_fail(scan, "the text ends inside what is nested too deeply");
+}
+
+static void open_level(struct json_scan *scan, bool is_object)
+{
 	scan->is_object &= ~(UINT64_C(1) << scan->depth);
 	scan->is_object |= (uint64_t)is_object << scan->depth;
 	scan->depth++;
 	scan->at++;
 	if (scan->build)
 		json_build_open(scan->build, is_object);
-	return 0;
 }
 
 static void close_level(struct json_scan *scan)
@@ -368,11 +205,11 @@ static int scan_key(struct json_scan *scan)
 	skip_space(scan);
 	begin = scan->at + 1;
 	if (!at_char(scan, '"'))
-		return fail(scan, "a key in quotes is missing");
+		return json_scan_fail(scan, "a key in quotes is missing");
 	scan->at++;
 	scan->has_escapes = false;
 	scan->pause = NULL; /* a key is read at once */
-	code = scan_string(scan);
+	code = json_scan_string(scan);
 	scan->pause = pause;
 	if (code < 0)
 		return code;
@@ -383,7 +220,7 @@ static int scan_key(struct json_scan *scan)
 	}
 	skip_space(scan);
 	if (!at_char(scan, ':'))
-		return fail(scan, "':' is missing");
+		return json_scan_fail(scan, "':' is missing");
 	scan->at++;
 	return 0;
 }
@@ -398,7 +235,7 @@ static int scan_string_value(struct json_scan *scan)
 		scan->string = ++scan->at;
 		scan->has_escapes = false;
 	}
-	code = scan_string(scan);
+	code = json_scan_string(scan);
 	if (code < 0)
 		return code;
 	note_size(scan);
@@ -435,7 +272,7 @@ static int scan_word_value(struct json_scan *scan)
 static int scan_scalar(struct json_scan *scan)
 {
 	if (scan->at == scan->end)
-		return fail(scan, "the text ends where a value is missing");
+		return json_scan_fail(scan, "the text ends where a value is missing");
 	switch (*scan->at) {
 	case '"':
 		return scan_string_value(scan);
@@ -446,7 +283,7 @@ static int scan_scalar(struct json_scan *scan)
 	default:
 		if (*scan->at == '-' || at_digit(scan))
 			return scan_number(scan);
-		return fail(scan, "not a JSON value");
+		return json_scan_fail(scan, "not a JSON value");
 	}
 }
 
@@ -466,8 +303,9 @@ static int scan_value(struct json_scan *scan, bool *opened)
 			note_end(scan);
 		return code;
 	}
-	if ((code = open_level(scan, is_object)) < 0)
-		return code;
+	if (scan->depth == JSON_DEPTH_MAX)
+		return skip_too_deep(scan);
+	open_level(scan, is_object);
 	skip_space(scan);
 	if (at_char(scan, is_object ? '}' : ']')) {
 		close_level(scan);
@@ -490,10 +328,11 @@ static int scan_behind_value(struct json_scan *scan)
 		}
 		if (!at_char(scan, is_object ? '}' : ']')) {
 			if (scan->at == scan->end)
-				return fail(scan, is_object ? "the text ends inside an object"
-							    : "the text ends inside an array");
-			return fail(scan,
-				    is_object ? "',' or '}' is missing" : "',' or ']' is missing");
+				return json_scan_fail(scan, is_object
+								? "the text ends inside an object"
+								: "the text ends inside an array");
+			return json_scan_fail(scan, is_object ? "',' or '}' is missing"
+							      : "',' or ']' is missing");
 		}
 		close_level(scan);
 	}
@@ -517,7 +356,7 @@ static int scan_text(struct json_scan *scan)
 			return code;
 	} while (scan->depth > 0);
 	skip_space(scan);
-	return scan->at == scan->end ? 0 : fail(scan, "something follows the JSON value");
+	return scan->at == scan->end ? 0 : json_scan_fail(scan, "something follows the JSON value");
 }
 
 /* Columns are counted in characters. */

@@ -40,4 +40,19 @@ void json_scan_begin(struct json_scan *scan, const char *text, size_t size,
  * be long, but is quick), or for fewer where they are many values. JSON_MORE when there is more to read, 0 when all was JSON. */
 NODISCARD int json_scan_step(struct json_scan *scan, size_t bytes, struct error *err);
 
+/* -- among themselves -- */
+
+static inline int json_scan_fail(struct json_scan *scan, const char *what)
+{
+	scan->what = what;
+	return ERR_SYNTAX;
+}
+
+/* From within a string to behind its closing quote, or to where this step may end (JSON_MORE),
+ * which is never inside an escape. */
+int json_scan_string(struct json_scan *scan);
+/* Behind the array or object that begins at `at`, by its brackets and quotes alone; NULL: it does
+ * not end. */
+const char *json_skip_container(const char *at, const char *end);
+
 #endif

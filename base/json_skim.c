@@ -1,6 +1,7 @@
 /* The scalar members of an object whose whole text nobody can or will parse. Containers are skipped by
  * their brackets and quotes alone: no depth and no number of values makes a difference. */
 #include "base/json.h"
+#include "base/json_scan.h"
 
 #include <string.h>
 
@@ -30,39 +31,47 @@ static bool take(struct skim *skim, char c)
 	return true;
 }
 
-/* From behind the opening quote to behind the closing one. */
-static bool skip_string(struct skim *skim)
+/* From behind the opening quote to behind the closing one; NULL: there is none. */
+static const char *skip_string(const char *at, const char *end)
 {
-	while (skim->at < skim->end) {
-		char c = *skim->at++;
+	while (at < end) {
+		char c = *at++;
 		if (c == '"')
-			return true;
-		if (c == '\\' && skim->at < skim->end)
-			skim->at++;
+			return at;
+		if (c == '\\' && at < end)
+			at++;
 	}
-	return false;
+	return NULL;
 }
 
-static bool skip_container(struct skim *skim)
+const char *json_skip_container(const char *at, const char *end)
 {
 	size_t depth = 0;
-	while (skim->at < skim->end) {
-		char c = *skim->at++;
-		if (c == '"' && !skip_string(skim))
-			return false;
+	while (at < end) {
+		char c = *at++;
+		if (c == '"' && (at = skip_string(at, end)) == NULL)
+			return NULL;
 		if (c == '[' || c == '{')
 			depth++;
 		else if ((c == ']' || c == '}') && --depth == 0)
-			return true;
+			return at;
 	}
-	return false;
+	return NULL;
+}
+
+static bool move_to(struct skim *skim, const char *at)
+{
+	if (at == NULL)
+		return false;
+	skim->at = at;
+	return true;
 }
 
 static bool skip_scalar(struct skim *skim)
 {
 	const char *begin = skim->at;
 	if (take(skim, '"'))
-		return skip_string(skim);
+		return move_to(skim, skip_string(skim->at, skim->end));
 	while (skim->at < skim->end && strchr(",}] \t\r\n", *skim->at) == NULL)
 		skim->at++;
 	return skim->at > begin;
@@ -73,11 +82,12 @@ static bool do_member(struct skim *skim)
 {
 	skip_space(skim);
 	const char *key = skim->at;
-	if (!take(skim, '"') || !skip_string(skim) || !take(skim, ':'))
+	if (!take(skim, '"') || !move_to(skim, skip_string(skim->at, skim->end)) ||
+	    !take(skim, ':'))
 		return false;
 	skip_space(skim);
 	if (skim->at < skim->end && (*skim->at == '{' || *skim->at == '['))
-		return skip_container(skim);
+		return move_to(skim, json_skip_container(skim->at, skim->end));
 	if (!skip_scalar(skim))
 		return false;
 	if (skim->out.size > 1)

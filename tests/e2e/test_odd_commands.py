@@ -37,7 +37,27 @@ def test_a_command_with_too_many_values_is_rejected_and_the_one_beside_it_made(f
     agent.stop()
 
 
-@pytest.mark.parametrize("junk", ["[" * 70 + "]" * 70, '{"a":' * 70 + "1" + "}" * 70])
+DEEP = ["[" * 70 + "]" * 70, '{"a":' * 70 + "1" + "}" * 70, '["]",' * 70 + '"[[\\""' + "]" * 70]
+
+
+@pytest.mark.parametrize("junk", DEEP)
+def test_a_command_that_is_nested_too_deeply_is_rejected_and_those_beside_it_made(fake, raw, junk):
+    url = raw.url(text("made"))
+    commands = [command_text(url, 1, "before"), command_text(url, junk),
+                command_text(url, 1, "behind")]
+    answer = f'{{"commands":[{",".join(commands)}]}}'
+    fake.faults.append(lambda handler: handler.reply(200, answer.encode()))
+    agent = Agent(fake.settings()).start()
+    assert {fake.wait_end("before")["status"], fake.wait_end("behind")["status"]} == {"SUCCESS"}
+    end = fake.wait_end("odd")
+    assert end["status"] == "REJECTED"
+    assert end["body"]["code"] == "INVALID_COMMAND"
+    assert "nested too deeply" in end["body"]["message"]
+    assert len(raw.requests(url)) == 2
+    agent.stop()
+
+
+@pytest.mark.parametrize("junk", DEEP)
 def test_a_message_that_is_nested_too_deeply_is_rejected(tdp_site, raw, junk):
     tdp = tdp_site()
     url = raw.url()

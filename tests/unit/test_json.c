@@ -551,8 +551,9 @@ static int parse_in_steps(const char *text, size_t step, struct json_elements *e
 {
 	struct json_parser *parser = json_parser_new(text, strlen(text), elements);
 	int code, steps = 0;
+	/* It may also pause behind 64 values. */
 	while ((code = json_parser_step(parser, step, value, err)) == JSON_MORE)
-		cr_assert_leq(++steps, strlen(text) / step, "%s", text);
+		cr_assert_leq(++steps, strlen(text) / step + strlen(text) / 64, "%s", text);
 	json_parser_free(parser);
 	return code;
 }
@@ -715,6 +716,76 @@ Test(json, large_elements_are_checked_and_left_out)
 			json_object_put(value);
 			json_object_put(expected);
 		}
+	}
+}
+
+/* So many levels of it around the middle. */
+static void append_deep(struct buf *out, int levels, const char *open, const char *middle,
+			char close)
+{
+	for (int i = 0; i < levels; i++)
+		buf_append_str(out, open);
+	buf_append_str(out, middle);
+	for (int i = 0; i < levels; i++)
+		buf_append_char(out, close);
+}
+
+Test(json, elements_that_are_too_deep_are_left_out)
+{
+	static const char left[] = "{\"list\":[{\"a\":[1]},null,\"last\"],\"b\":2}";
+	static const struct {
+		const char *open, *middle;
+		char close;
+	} deep[] = {{"[", "", ']'},
+		    {"{\"a\":", "1", '}'},
+		    {"[\"]\\\"\",", "\"[[{\\\\\"", ']'},
+		    {"[{},", "no JSON", ']'}};
+	for (size_t i = 0; i < sizeof deep / sizeof *deep; i++) {
+		struct buf text = BUF_INIT(10000);
+		buf_append_str(&text, "{\"list\":[{\"a\":[1]}, ");
+		size_t at = text.size;
+		append_deep(&text, 80, deep[i].open, deep[i].middle, deep[i].close);
+		size_t size = text.size - at;
+		buf_append_str(&text, " ,\"last\"],\"b\":2}");
+		for (size_t step = 1; step < text.size; step++) {
+			struct json_span spans[3];
+			struct json_elements elements = {
+			    .key = "list", .spans = spans, .max = 3, .large_bytes = 5000};
+			struct json_object *value = NULL, *expected = NULL;
+			cr_assert_eq(parse_in_steps(text.data, step, &elements, &value, NULL), 0);
+			cr_assert_eq(json_parse(left, strlen(left), &expected, NULL), 0);
+			cr_assert(json_object_equal(value, expected), "%zu, %zu", i, step);
+			cr_assert_eq(elements.count, 3);
+			cr_assert_eq(spans[1].text, text.data + at);
+			cr_assert_eq(spans[1].size, size);
+			json_object_put(value);
+			json_object_put(expected);
+		}
+		buf_release(&text);
+	}
+}
+
+Test(json, what_is_too_deep_is_refused_where_it_is_no_element_or_does_not_end)
+{
+	static const char *const begins[] = {"{\"list\":[1],\"b\":", "{\"list\":[1,2,3,",
+					     "{\"list\":["};
+	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
+		struct json_span spans[3];
+		struct json_elements elements = {
+		    .key = "list", .spans = spans, .max = 3, .large_bytes = 5000};
+		struct buf text = BUF_INIT(10000);
+		struct json_object *value = NULL;
+		struct error err;
+		bool is_cut = i == 2;
+		buf_append_str(&text, begins[i]);
+		append_deep(&text, 80, "[", "", ']');
+		buf_append_str(&text, i == 0 ? "}" : "]}");
+		if (is_cut)
+			buf_truncate(&text, text.size - 70);
+		cr_assert_eq(parse_in_steps(text.data, text.size, &elements, &value, &err),
+			     is_cut ? ERR_SYNTAX : ERR_LIMIT);
+		cr_assert_not_null(strstr(err.message, "nested too deeply"), "%s", err.message);
+		buf_release(&text);
 	}
 }
 
