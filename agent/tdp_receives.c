@@ -13,16 +13,22 @@ enum {
 	CALLS_AT_ONCE = 4,      /* while each brings all that it can */
 	EMPTY_AT_ONCE_MS = 500, /* a long poll that brings nothing so soon … */
 	EMPTY_PAUSE_MS = 1000,  /* … must not become a busy loop */
+	TURN_BYTES = 64 * 1024, /* of messages that a turn reads; one is read at once */
 };
 
 struct receive_call {
 	struct tdp_receives *owner;
-	struct sqs_call *call;
+	struct sqs_call *call; /* NULL: its answer is here */
 	int64_t started_ms;
+	int64_t took_ms;
+	struct json_object *answer;
+	size_t next; /* of its messages, to be handed on */
+	struct loop_task hand_on;
 	LIST_ENTRY(receive_call) link;
 };
 
 struct tdp_receives {
+	struct loop *loop;
 	struct sqs *sqs;
 	const struct tdp_pace *pace;
 	struct tdp_receives_events events;
@@ -57,25 +63,63 @@ static void round_ended(struct tdp_receives *receives, int64_t took_ms)
 		receives->events.on_ended(receives->events.context, &receives->outcome);
 }
 
+static void call_free(struct receive_call *call)
+{
+	LIST_REMOVE(call, link);
+	loop_cancel(call->owner->loop, &call->hand_on);
+	json_object_put(call->answer);
+	free(call);
+}
+
+static struct json_object *messages_of(const struct receive_call *call, size_t *count)
+{
+	struct json_object *messages = json_member(call->answer, "Messages");
+	bool are_any = json_object_is_type(messages, json_type_array);
+	*count = are_any ? json_object_array_length(messages) : 0;
+	return messages;
+}
+
+static size_t size_of(struct json_object *message)
+{
+	return (size_t)json_object_get_string_len(json_member(message, "Body"));
+}
+
+/* Ten messages of 256 KiB can be half a second of work: some a turn. */
+static void hand_on(void *context)
+{
+	struct receive_call *call = context;
+	struct tdp_receives *receives = call->owner;
+	int64_t took_ms = call->took_ms;
+	size_t count;
+	struct json_object *messages = messages_of(call, &count);
+	for (size_t bytes = 0; call->next < count && bytes < TURN_BYTES;) {
+		struct json_object *message = json_object_array_get_idx(messages, call->next++);
+		bytes += size_of(message);
+		receives->events.on_message(receives->events.context, message);
+	}
+	if (call->next < count) {
+		loop_next_turn(receives->loop, &call->hand_on);
+		return;
+	}
+	call_free(call);
+	if (LIST_EMPTY(&receives->calls))
+		round_ended(receives, took_ms);
+}
+
 static void on_answer(void *context, struct json_object *answer, const struct sqs_outcome *outcome)
 {
 	struct receive_call *call = context;
 	struct tdp_receives *receives = call->owner;
-	int64_t took_ms = clock_monotonic_ms() - call->started_ms;
-	struct json_object *messages = json_member(answer, "Messages");
-	size_t count =
-	    json_object_is_type(messages, json_type_array) ? json_object_array_length(messages) : 0;
-	LIST_REMOVE(call, link);
-	free(call);
+	size_t count;
+	call->call = NULL;
+	call->took_ms = clock_monotonic_ms() - call->started_ms;
+	call->answer = json_object_get(answer);
 	/* Of several calls one that went well is enough: the next receive shows the trouble. */
 	if (outcome->base.is_ok || !receives->outcome.base.is_ok)
 		receives->outcome = *outcome;
+	(void)messages_of(call, &count);
 	receives->brought += count;
-	for (size_t i = 0; i < count; i++)
-		receives->events.on_message(receives->events.context,
-					    json_object_array_get_idx(messages, i));
-	if (LIST_EMPTY(&receives->calls))
-		round_ended(receives, took_ms);
+	hand_on(call);
 }
 
 static void start_call(struct tdp_receives *receives, size_t max, int64_t wait_seconds)
@@ -92,6 +136,7 @@ static void start_call(struct tdp_receives *receives, size_t max, int64_t wait_s
 	if (receives->lease_seconds > 0)
 		json_set_int64(body, "VisibilityTimeout", receives->lease_seconds);
 	call->owner = receives;
+	call->hand_on = (struct loop_task){.run = hand_on, .context = call};
 	call->started_ms = clock_monotonic_ms();
 	LIST_INSERT_HEAD(&receives->calls, call, link);
 	call->call =
@@ -139,11 +184,11 @@ static void give_up(struct tdp_receives *receives, bool are_all)
 	struct receive_call *call = LIST_FIRST(&receives->calls);
 	for (struct receive_call *next; call != NULL; call = next) {
 		next = LIST_NEXT(call, link);
-		if (!are_all && sqs_let_finish(call->call))
+		if (!are_all && (call->call == NULL || sqs_let_finish(call->call)))
 			continue;
-		LIST_REMOVE(call, link);
-		sqs_cancel(call->call);
-		free(call);
+		if (call->call != NULL)
+			sqs_cancel(call->call);
+		call_free(call);
 	}
 }
 
@@ -161,6 +206,7 @@ struct tdp_receives *tdp_receives_new(struct loop *loop, struct sqs *sqs,
 				      const struct tdp_receives_events *events)
 {
 	struct tdp_receives *receives = mem_new(struct tdp_receives);
+	receives->loop = loop;
 	receives->sqs = sqs;
 	receives->pace = pace;
 	receives->wait_seconds = wait_seconds;

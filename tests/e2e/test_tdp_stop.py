@@ -77,6 +77,35 @@ def test_messages_that_are_coming_are_kept_by_a_stop_and_made_once(tdp_site, raw
     following.stop()
 
 
+def test_messages_of_which_some_are_not_read_yet_are_kept_by_a_stop(tdp_site, raw):
+    """Each is so much work that one turn of the agent's loop reads one."""
+    tdp = tdp_site(VisibilityTimeout=600)
+    junk = json.dumps([{}] * 80000, separators=(",", ":"))
+    url = raw.url(*[text("once")] * 10)
+    commands = [tdp.command({"method": "POST", "url": url}) for _ in range(10)]
+    for command in commands:
+        tdp.put(f'{{"junk":{junk},{json.dumps(command)[1:]}')
+    is_out = threading.Event()
+
+    def whole(gate, handler, forward):
+        status = forward()
+        is_out.set()
+        return status
+
+    tdp.gate.faults["ReceiveMessage"] = [whole]
+    agent = tdp.start(DRAIN_SECONDS=30)
+    assert is_out.wait(PATIENCE)
+    tdp.inbox.wait_for(lambda: tdp.inbox.messages)  # of the first one, while others are not read
+    agent.process.signal(signal.SIGTERM)
+    assert agent.process.wait() == 0, agent.log
+    tdp.wait_empty()
+    following = Agent(agent.settings).start()
+    for command in commands:
+        assert tdp.wait_end(command["commandId"])["status"] == "SUCCESS"
+    assert len(raw.requests(url)) == 10
+    following.stop()
+
+
 def test_a_queue_that_is_gone_at_a_stop_keeps_no_answer_from_the_other_one(tdp_site, raw):
     tdp = tdp_site(VisibilityTimeout=600)
     url = raw.url(Slow(1, answer(body=b"made")))
