@@ -1,10 +1,10 @@
 /* The answer of a target, from the bytes that it sent to the JSON that the requestor gets. */
 #include "agent/answer.h"
+#include "agent/answer_headers.h"
 #include "agent/limits.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/str.h"
 #include "crypto/base64.h"
 #include "crypto/envelope.h"
 
@@ -33,108 +33,13 @@ struct answer_build {
 	void *context;
 };
 
-/* Header values are bytes; those that are no UTF-8 are Latin-1, as browsers read them. */
-static struct json_object *header_text(const char *value)
-{
-	size_t size = strlen(value);
-	/* libcurl leaves the line's end on a header without a value. */
-	while (size > 0 && strchr(" \t\r\n", value[size - 1]) != NULL)
-		size--;
-	if (str_is_utf8(value, size))
-		return json_new_string(value, size);
-	struct buf text = BUF_INIT(2 * size + 1);
-	for (size_t i = 0; i < size; i++) {
-		unsigned char byte = (unsigned char)value[i];
-		if (byte < 0x80) {
-			buf_append_char(&text, (char)byte);
-		} else {
-			buf_append_char(&text, (char)(0xC0 | byte >> 6));
-			buf_append_char(&text, (char)(0x80 | (byte & 0x3F)));
-		}
-	}
-	struct json_object *string = json_new_string(buf_str(&text), text.size);
-	buf_release(&text);
-	return string;
-}
-
-/* A value that came before is joined with the new one; set-cookie never is, because its
- * values hold commas. */
-static struct json_object *joined(struct json_object *before, struct json_object *value)
-{
-	const char *first = json_object_get_string(before);
-	const char *second = json_object_get_string(value);
-	char *text = mem_printf("%s, %s", first, second);
-	struct json_object *both = json_new_string(text, strlen(text));
-	free(text);
-	json_object_put(value);
-	return both;
-}
-
-static void add_header(struct json_object *by_name, const char *name, const char *raw_value)
-{
-	struct json_object *value = header_text(raw_value);
-	struct json_object *before = json_member(by_name, name);
-	if (strcmp(name, "set-cookie") == 0) {
-		if (before == NULL) {
-			before = json_new_array();
-			json_set(by_name, name, before);
-		}
-		json_append(before, value);
-	} else {
-		json_set(by_name, name, before == NULL ? value : joined(before, value));
-	}
-}
-
-/* The values by name, in order of arrival. */
-static struct json_object *headers_by_name(const struct http_response *response)
-{
-	struct json_object *by_name = json_new_object(); /* json-c keeps the order */
-	void *position = NULL;
-	const char *name;
-	const char *value;
-	while (http_next_header(response, &position, &name, &value)) {
-		char *lower = mem_strdup(name);
-		str_lower(lower);
-		bool is_stale = response->is_decoded && (strcmp(lower, "content-encoding") == 0 ||
-							 strcmp(lower, "content-length") == 0);
-		if (!is_stale && str_is_utf8(lower, strlen(lower))) {
-			add_header(by_name, lower, value);
-		} else if (!is_stale) {
-			struct json_object *text = header_text(lower);
-			add_header(by_name, json_object_get_string(text), value);
-			json_object_put(text);
-		}
-		free(lower);
-	}
-	return by_name;
-}
-
-/* [{"name": value}, …] */
-static void write_headers(struct buf *out, const struct http_response *response)
-{
-	struct json_object *by_name = headers_by_name(response);
-	bool is_first = true;
-	buf_append_char(out, '[');
-	json_object_object_foreach(by_name, name, value)
-	{
-		buf_append_str(out, is_first ? "{\"" : ",{\"");
-		json_write_escaped(out, name, strlen(name));
-		buf_append_str(out, "\":");
-		json_write(out, value);
-		buf_append_char(out, '}');
-		is_first = false;
-	}
-	buf_append_char(out, ']');
-	json_object_put(by_name);
-}
-
 /* What stands behind the body's text: its closing quote and the other members. */
 static void write_rest(struct answer_build *build, const struct http_response *response)
 {
 	struct buf *out = &build->rest;
 	buf_append_str(out, build->is_text ? "\"," : "\",\"bodyEncoding\":\"base64\",");
 	buf_printf(out, "\"statusCode\":%d,\"headers\":", response->status);
-	write_headers(out, response);
+	answer_write_headers(out, response);
 	buf_append_char(out, '}');
 }
 
@@ -181,18 +86,17 @@ static int put_piece(struct answer_build *build, bool *is_last, struct error *er
 		json_write_escaped(&build->plain, bytes, count);
 	else
 		(void)base64_encode(&build->plain, bytes, count); /* put_plain looks */
+	if (*is_last)
+		buf_append(&build->plain, build->rest.data, build->rest.size);
 	return put_plain(build, err);
 }
 
 static int finish(struct answer_build *build, struct error *err)
 {
-	buf_append(&build->plain, build->rest.data, build->rest.size);
-	int rc = put_plain(build, err);
-	if (rc == 0 && build->seal != NULL) {
-		envelope_writer_finish(&build->writer, &build->out);
-		rc = spool_append(&build->answer->json, build->out.data, build->out.size, err);
-	}
-	return rc;
+	if (build->seal == NULL)
+		return 0;
+	envelope_writer_finish(&build->writer, &build->out);
+	return spool_append(&build->answer->json, build->out.data, build->out.size, err);
 }
 
 static void build_free(struct answer_build *build)

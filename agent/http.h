@@ -91,10 +91,19 @@ void http_cancel(struct http_exchange *exchange);
 /* Has an answer begun to come? Its headers have, those of a final one. */
 bool http_has_begun(const struct http_exchange *exchange);
 
-/* Walks the headers of the final answer in order of arrival (no 1xx, no trailers), from
- * *position = 0; false at the end. The texts live as long as the exchange. */
-bool http_next_header(const struct http_response *response, void **position, const char **name,
-		      const char **value);
+/* Header fields that share a name. The texts live as long as the exchange. */
+struct http_field {
+	const char *name;  /* as it came first */
+	const char *value; /* the first one */
+	size_t count;      /* of values */
+};
+
+/* Walks the headers of the final answer (no 1xx, no trailers) by their names, in the order in which
+ * these first came, from *position = 0; false at the end. */
+bool http_next_field(const struct http_response *response, void **position,
+		     struct http_field *field);
+/* The value of that number (from 0) under that name. */
+const char *http_field_value(const struct http_response *response, const char *name, size_t number);
 /* The first header of that name, or NULL. */
 const char *http_find_header(const struct http_response *response, const char *name);
 

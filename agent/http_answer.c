@@ -172,17 +172,29 @@ bool http_has_begun(const struct http_exchange *exchange)
 	return exchange->has_headers;
 }
 
-bool http_next_header(const struct http_response *response, void **position, const char **name,
-		      const char **value)
+/* The struct that libcurl gives out is its own, and the next one asked for by name is written into it:
+ * what it goes on from is the anchor. */
+bool http_next_field(const struct http_response *response, void **position,
+		     struct http_field *field)
 {
-	struct curl_header *header = curl_easy_nextheader(response->exchange->easy, CURLH_HEADER,
-							  -1, (struct curl_header *)*position);
-	if (header == NULL)
-		return false;
-	*position = header;
-	*name = header->name;
-	*value = header->value;
+	struct curl_header last = {.anchor = *position};
+	struct curl_header *next = *position != NULL ? &last : NULL;
+	do {
+		next = curl_easy_nextheader(response->exchange->easy, CURLH_HEADER, -1, next);
+		if (next == NULL)
+			return false;
+	} while (next->index > 0); /* it came with the first of that name */
+	*position = next->anchor;
+	*field = (struct http_field){next->name, next->value, next->amount};
 	return true;
+}
+
+const char *http_field_value(const struct http_response *response, const char *name, size_t number)
+{
+	struct curl_header *header;
+	bool is_there = curl_easy_header(response->exchange->easy, name, number, CURLH_HEADER, -1,
+					 &header) == CURLHE_OK;
+	return is_there ? header->value : "";
 }
 
 const char *http_find_header(const struct http_response *response, const char *name)

@@ -314,13 +314,13 @@ static const unsigned char longer_by[256] = {
 };
 
 /* Writes it at out, where there is room; where it ends. */
-static char *put_escaped(char *out, unsigned char c)
+static inline char *put_escaped(char *out, unsigned char c)
 {
-	static const char names[128] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r',
+	static const char names[256] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r',
 					['\t'] = 't', ['"'] = '"',  ['\\'] = '\\'};
 	static const char digits[] = "0123456789abcdef";
 	*out++ = '\\';
-	if (longer_by[c] == 1) {
+	if (names[c] != '\0') {
 		*out++ = names[c];
 		return out;
 	}
@@ -332,45 +332,42 @@ static char *put_escaped(char *out, unsigned char c)
 	return out;
 }
 
-static uint64_t find_escaped(uint64_t word)
+/* What is to be escaped is below 0x80. */
+static inline uint64_t find_escaped(uint64_t word)
 {
-	return json_swar_find(word, '"') | json_swar_find(word, '\\') |
-	       json_swar_find_control(word);
+	uint64_t quotes = word ^ (JSON_SWAR_ONES * '"');
+	uint64_t slashes = word ^ (JSON_SWAR_ONES * '\\');
+
+	return ((quotes - JSON_SWAR_ONES) | (slashes - JSON_SWAR_ONES) |
+		(word - JSON_SWAR_ONES * 0x20)) &
+	       ~word & JSON_SWAR_TOPS;
 }
 
-/* The first bytes up to one that is to be escaped, eight at a time; how many. There is room at out for
- * all of them. */
-static size_t copy_unescaped(char *out, const char *bytes, size_t size)
-{
-	size_t done = 0;
-	for (; size - done >= 8; done += 8) {
-		uint64_t word = json_swar_load(bytes + done);
-		uint64_t marks = find_escaped(word);
-		memcpy(out + done, bytes + done, 8);
-		if (marks != 0)
-			return done + json_swar_first(marks);
-	}
-	for (; done < size && longer_by[(unsigned char)bytes[done]] == 0; done++)
-		out[done] = bytes[done];
-	return done;
-}
-
-/* From *from to stop, as long as there is room for whatever comes next; where it ends in at. */
-static char *escape(char *at, size_t room, const char **from, const char *stop)
+/* From *from to stop, as long as there is room for whatever comes next; where it ends in out. Eight
+ * bytes are copied at a time, and those from one that is to be escaped on are written over. */
+static char *escape(char *out, size_t room, const char **from, const char *stop)
 {
 	const char *bytes = *from;
+	char *at = out;
 
-	while (bytes < stop && room > ESCAPED_MAX) {
-		const char *begin = at;
-		size_t left = (size_t)(stop - bytes);
-		size_t most = left < room - ESCAPED_MAX ? left : room - ESCAPED_MAX;
-		size_t count = copy_unescaped(at, bytes, most);
+	while (stop - bytes >= 8 && room - (size_t)(at - out) > 8 + ESCAPED_MAX) {
+		uint64_t word = json_swar_load(bytes);
+		uint64_t marks = find_escaped(word);
+		size_t plain = marks != 0 ? json_swar_first(marks) : 8;
 
-		at += count;
-		bytes += count;
-		if (count < most)
+		memcpy(at, bytes, sizeof word);
+		at += plain;
+		bytes += plain;
+		if (marks != 0)
 			at = put_escaped(at, (unsigned char)*bytes++);
-		room -= (size_t)(at - begin);
+	}
+	while (bytes < stop && room - (size_t)(at - out) > ESCAPED_MAX) {
+		unsigned char c = (unsigned char)*bytes++;
+
+		if (longer_by[c] == 0)
+			*at++ = (char)c;
+		else
+			at = put_escaped(at, c);
 	}
 	*from = bytes;
 	return at;

@@ -133,19 +133,10 @@ static char *put_utf8(char *out, uint32_t point)
 	return out;
 }
 
-/* What the escape at *at stands for; *at is behind it then. */
-static char *put_unescaped(char *out, const char **at)
+/* What \uXXXX at *at, or two of them, stand for; *at is behind it then. */
+static char *put_unicode(char *out, const char **at)
 {
-	static const char values[UCHAR_MAX + 1] = {
-	    ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
-	    ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t',
-	};
 	const char *escape = *at;
-	if (escape[1] != 'u') {
-		*at += 2;
-		*out++ = values[(unsigned char)escape[1]];
-		return out;
-	}
 	uint32_t unit = read_unit(escape + 2);
 	*at += 6;
 	if (unit >= 0xD800 && unit <= 0xDFFF) {
@@ -155,38 +146,45 @@ static char *put_unescaped(char *out, const char **at)
 	return put_utf8(out, unit);
 }
 
-/* Copies up to the next escape or the end, eight bytes a step (json_swar.h). What is written
- * beyond the escape is overwritten by what it stands for: out has as much room as is left of
- * the text. */
-static char *copy_plain(char *out, const char **text, const char *end)
+/* The same of any escape. */
+static inline char *put_unescaped(char *out, const char **at)
 {
-	const char *at = *text;
-	for (; end - at >= 8; at += 8, out += 8) {
-		uint64_t word = json_swar_load(at);
-		uint64_t escapes = json_swar_find(word, '\\');
-		memcpy(out, at, sizeof word);
-		if (escapes != 0) {
-			*text = at + json_swar_first(escapes);
-			return out + json_swar_first(escapes);
-		}
-	}
-	while (at < end && *at != '\\')
-		*out++ = *at++;
-	*text = at;
+	static const char values[UCHAR_MAX + 1] = {
+	    ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+	    ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t',
+	};
+	char letter = (*at)[1];
+	if (letter == 'u')
+		return put_unicode(out, at);
+	*at += 2;
+	*out++ = values[(unsigned char)letter];
 	return out;
 }
 
 /* Appends. The scanner has seen that all escapes are whole. None stands for more bytes than it
- * has. */
+ * has, so out has as much room as is left of the text: eight bytes are copied at a time (json_swar.h),
+ * and those from an escape on are written over. */
 static void unescape(struct buf *out, const char *text, size_t size)
 {
 	const char *end = text + size;
 	if (buf_reserve(out, size) < 0)
 		return;
-	char *at = copy_plain(out->data + out->size, &text, end);
+	char *at = out->data + out->size;
+	while (end - text >= 8) {
+		uint64_t word = json_swar_load(text);
+		uint64_t escapes = json_swar_find(word, '\\');
+		size_t plain = escapes != 0 ? json_swar_first(escapes) : 8;
+		memcpy(at, text, sizeof word);
+		at += plain;
+		text += plain;
+		if (escapes != 0)
+			at = put_unescaped(at, &text);
+	}
 	while (text < end) {
-		at = put_unescaped(at, &text);
-		at = copy_plain(at, &text, end);
+		if (*text == '\\')
+			at = put_unescaped(at, &text);
+		else
+			*at++ = *text++;
 	}
 	*at = '\0';
 	out->size = (size_t)(at - out->data);

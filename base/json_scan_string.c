@@ -3,36 +3,48 @@
 #include "base/json_scan.h"
 #include "base/json_swar.h"
 
+#include <stdbool.h>
 #include <string.h>
 
-/* Moves over the plain ASCII inside of a string, eight bytes a step: a byte with the top
- * bit, below 0x20, '"' or '\\' leaves its top bit in `special`. A subtraction may borrow
- * from the byte above and mark that one without reason, but only when the byte below is
- * marked itself; so the lowest mark is always right. */
-static void skip_plain(struct json_scan *scan)
+/* Letters that make an escape with the backslash in front of them. */
+static const bool escapes[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+				  ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
+
+/* Moves over plain ASCII and short escapes inside of a string, up to anything else or where this step
+ * may end; eight bytes a time: a byte with the top bit, below 0x20, '"' or '\\' leaves its top bit in
+ * `special`. A subtraction may borrow from the byte above and mark that one without reason, but only
+ * when the byte below is marked itself; so the lowest mark is always right. */
+static void skip_ascii(struct json_scan *scan)
 {
 	const uint64_t ones = JSON_SWAR_ONES;
+	const char *at = scan->at, *end = scan->end;
+	const char *pause = scan->pause ? scan->pause : end;
 
-	while (scan->end - scan->at >= 8) {
-		uint64_t word = json_swar_load(scan->at);
+	while (end - at >= 8) {
+		uint64_t word = json_swar_load(at);
 		uint64_t quotes = word ^ (ones * '"'), slashes = word ^ (ones * '\\');
 		uint64_t special =
 		    (word | (word - ones * 0x20) | (quotes - ones) | (slashes - ones)) &
 		    JSON_SWAR_TOPS;
 
-		if (special) {
-			scan->at += json_swar_first(special);
-			return;
+		if (!special) {
+			at += 8;
+			continue;
 		}
-		scan->at += 8;
+		at += json_swar_first(special);
+		if (*at != '\\' || end - at < 2 || !escapes[(unsigned char)at[1]] || at >= pause)
+			break;
+		scan->has_escapes = true;
+		at += 2;
 	}
-	while (scan->at < scan->end) {
-		unsigned char c = (unsigned char)*scan->at;
+	while (end - at < 8 && at < end) {
+		unsigned char c = (unsigned char)*at;
 
 		if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
-			return;
-		scan->at++;
+			break;
+		at++;
 	}
+	scan->at = at;
 }
 
 static bool is_continuation(const unsigned char *bytes, size_t count)
@@ -133,22 +145,12 @@ static int scan_escape(struct json_scan *scan)
 {
 	char c = scan->end - scan->at >= 2 ? scan->at[1] : '\0';
 
-	switch (c) {
-	case '"':
-	case '\\':
-	case '/':
-	case 'b':
-	case 'f':
-	case 'n':
-	case 'r':
-	case 't':
-		scan->at += 2;
-		return 0;
-	case 'u':
+	if (c == 'u')
 		return scan_unicode_escape(scan);
-	default:
+	if (!escapes[(unsigned char)c])
 		return json_scan_fail(scan, "no such escape in JSON");
-	}
+	scan->at += 2;
+	return 0;
 }
 
 int json_scan_string(struct json_scan *scan)
@@ -159,7 +161,7 @@ int json_scan_string(struct json_scan *scan)
 
 		if (scan->pause && scan->at >= scan->pause)
 			return JSON_MORE;
-		skip_plain(scan);
+		skip_ascii(scan);
 		if (scan->at == scan->end)
 			return json_scan_fail(scan, "the text ends inside a string");
 		c = (unsigned char)*scan->at;

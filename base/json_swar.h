@@ -26,12 +26,6 @@ static inline uint64_t json_swar_find(uint64_t word, char c)
 	return (zeros - JSON_SWAR_ONES) & ~zeros & JSON_SWAR_TOPS;
 }
 
-/* Those below a space. */
-static inline uint64_t json_swar_find_control(uint64_t word)
-{
-	return (word - JSON_SWAR_ONES * 0x20) & ~word & JSON_SWAR_TOPS;
-}
-
 /* marks is not 0. */
 static inline size_t json_swar_first(uint64_t marks)
 {
