@@ -1,6 +1,7 @@
 #include "crypto/trust.h"
 
 #include "base/mem.h"
+#include "crypto/trust_bundle.h"
 
 #include <dirent.h>
 #include <openssl/err.h>
@@ -33,18 +34,56 @@ static bool is_hashed_folder(const char *path)
 	return found;
 }
 
+static void load_bundle(X509_STORE *store, const char *path)
+{
+	if (!trust_bundle_load(store, path))
+		X509_STORE_load_file(store, path);
+}
+
 static void load_system_roots(X509_STORE *store)
 {
 	const char *file = getenv("SSL_CERT_FILE");
-	if (file != NULL && file[0] != '\0') {
-		X509_STORE_load_file(store, file);
-	} else if (is_hashed_folder(SYSTEM_FOLDER)) {
+	if (file != NULL && file[0] != '\0')
+		load_bundle(store, file);
+	else if (is_hashed_folder(SYSTEM_FOLDER))
 		X509_STORE_load_path(store, SYSTEM_FOLDER);
-	} else {
-		/* Where there are no roots at all each connection says that it cannot verify. */
-		X509_STORE_load_file(store, SYSTEM_BUNDLE);
-	}
+	else /* Where there are no roots at all each connection says that it cannot verify. */
+		load_bundle(store, SYSTEM_BUNDLE);
 	ERR_clear_error();
+}
+
+/* OpenSSL does not look into a folder or a bundle for a name that the store has: a root that has the same
+ * one with another key, as after a change of keys, must be in the store before. */
+static void move_to_store(X509_STORE *store, const X509 *certificate)
+{
+	X509_STORE_CTX *context = X509_STORE_CTX_new();
+	X509_OBJECT *found = X509_OBJECT_new();
+	if (context != NULL && found != NULL &&
+	    X509_STORE_CTX_init(context, store, NULL, NULL) == 1)
+		(void)X509_STORE_CTX_get_by_subject(context, X509_LU_X509,
+						    X509_get_subject_name(certificate), found);
+	X509_OBJECT_free(found);
+	X509_STORE_CTX_free(context);
+}
+
+static bool add(X509_STORE *store, X509_OBJECT *object)
+{
+	X509 *certificate = X509_OBJECT_get0_X509(object);
+	if (certificate == NULL)
+		return X509_STORE_add_crl(store, X509_OBJECT_get0_X509_CRL(object)) == 1;
+	move_to_store(store, certificate);
+	return X509_STORE_add_cert(store, certificate) == 1;
+}
+
+static bool add_file(X509_STORE *store, const char *path)
+{
+	X509_STORE *own = X509_STORE_new();
+	bool is_ok = own != NULL && X509_STORE_load_file(own, path) == 1;
+	STACK_OF(X509_OBJECT) *objects = is_ok ? X509_STORE_get0_objects(own) : NULL;
+	for (int i = 0; is_ok && i < sk_X509_OBJECT_num(objects); i++)
+		is_ok = add(store, sk_X509_OBJECT_value(objects, i));
+	X509_STORE_free(own);
+	return is_ok;
 }
 
 struct trust *trust_new(const char *ca_file, struct error *err)
@@ -56,7 +95,7 @@ struct trust *trust_new(const char *ca_file, struct error *err)
 		goto failed;
 	}
 	load_system_roots(trust->store);
-	if (ca_file != NULL && X509_STORE_load_file(trust->store, ca_file) != 1) {
+	if (ca_file != NULL && !add_file(trust->store, ca_file)) {
 		error_set(err, ERR_INVALID, "%s holds no certificate in PEM form", ca_file);
 		ERR_clear_error();
 		goto failed;
