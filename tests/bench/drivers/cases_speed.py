@@ -76,7 +76,7 @@ class Latency(Case):
     title = "one command at a time, from its creation to its status, over a direct request"
 
     def round(self):
-        count = self.count(3000, 500)
+        count = self.count(3000, 200)
         service = {"window": 1, "batch": 1, "warm": 50, "count": count}
         return {"direct": relays.limit(self.place, self.place.nginx.url("1k"), 1, 50, count, KIB),
                 "floor": self.relay(relays.floor, **service),
@@ -117,7 +117,7 @@ def calls_per_command(figures):
 class Calls(Case):
     name = "calls"
     title = "calls of the service for each command"
-    quick_rounds = 3
+    quick_rounds = 2
     WAYS = {"one at a time": {"window": 1, "batch": 1},
             "batches of 10": {"window": 10, "batch": 10},
             # As command-service: whatever is there, as soon as it is there.
@@ -125,7 +125,7 @@ class Calls(Case):
     GOALS = {"one at a time": 1 + 2 / 1, "batches of 10": 1 + 2 / 10, "64 in flight": 0.25}
 
     def round(self):
-        count = self.count(3000, 500)
+        count = self.count(3000, 300)
         return {way: self.relay(relays.agent, warm=100, count=count, **service)
                 for way, service in self.WAYS.items()}
 
@@ -144,8 +144,8 @@ class Beside(Case):
     def round(self):
         nginx = self.place.nginx
         service = {"window": 4, "batch": 10, "whole": 0, "warm": 50, "seconds": 300}
-        out = {"alone": self.relay(relays.agent, count=self.count(2000, 500), **service)}
-        service["count"] = self.count(600, 120)
+        out = {"alone": self.relay(relays.agent, count=self.count(2000, 200), **service)}
+        service["count"] = self.count(600, 80)
         for kind, size in self.LARGE_BODY.items():
             large = {"key": self.place.key if kind == "V2" else None, "large_bytes": size,
                      "large_post_url": nginx.url("1k"), "large_get_url": nginx.url("10m.json")}
@@ -177,7 +177,7 @@ class Waiting(Case):
     rounds, quick_rounds = 5, 1
 
     def round(self):
-        count = self.count(6000, 2000)
+        count = self.count(6000, 1000)
         url = self.place.nginx.url("slow")
         return {str(waiting): self.relay(relays.agent, url=url, window=waiting, warm=warm,
                                          count=count)
