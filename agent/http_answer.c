@@ -8,9 +8,8 @@
 
 enum { STEPS_A_TURN = 16 }; /* of decoding, of at most 16 KiB each */
 
-static int keep_body(void *context, const void *bytes, size_t size)
+static int keep_body(struct http_exchange *exchange, const void *bytes, size_t size)
 {
-	struct http_exchange *exchange = context;
 	size_t before = exchange->into != NULL ? exchange->into->size : exchange->body.size;
 	if (size > exchange->max_response_bytes - before) {
 		exchange->is_too_large = true;
@@ -144,8 +143,10 @@ int http_answer_decode(struct http_exchange *exchange)
 		if (rc != 1 || count == 0)
 			continue;
 		int kept = keep_body(exchange, bytes, count);
+		if (kept != 0 && err->code == 0)
+			error_set(err, kept, "the decoded body is not taken");
 		if (kept != 0)
-			rc = error_set(err, kept, "the decoded body is not taken");
+			rc = kept;
 	}
 	exchange->is_too_large |= rc == ERR_LIMIT;
 	return rc;

@@ -4,6 +4,7 @@
 #include "base/str.h"
 
 #include <brotli/decode.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #define ZLIB_CONST /* input is not ours to change */

@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
 /* What is offered to a peer, in Accept-Encoding. */

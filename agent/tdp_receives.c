@@ -22,7 +22,9 @@ struct receive_call {
 	int64_t started_ms;
 	int64_t took_ms;
 	struct json_object *answer;
-	size_t next; /* of its messages, to be handed on */
+	struct json_object *messages; /* borrowed from that */
+	size_t count;
+	size_t next; /* to be handed on */
 	struct loop_task hand_on;
 	LIST_ENTRY(receive_call) link;
 };
@@ -71,14 +73,6 @@ static void call_free(struct receive_call *call)
 	free(call);
 }
 
-static struct json_object *messages_of(const struct receive_call *call, size_t *count)
-{
-	struct json_object *messages = json_member(call->answer, "Messages");
-	bool are_any = json_object_is_type(messages, json_type_array);
-	*count = are_any ? json_object_array_length(messages) : 0;
-	return messages;
-}
-
 static size_t size_of(struct json_object *message)
 {
 	return (size_t)json_object_get_string_len(json_member(message, "Body"));
@@ -90,14 +84,13 @@ static void hand_on(void *context)
 	struct receive_call *call = context;
 	struct tdp_receives *receives = call->owner;
 	int64_t took_ms = call->took_ms;
-	size_t count;
-	struct json_object *messages = messages_of(call, &count);
-	for (size_t bytes = 0; call->next < count && bytes < TURN_BYTES;) {
-		struct json_object *message = json_object_array_get_idx(messages, call->next++);
+	for (size_t bytes = 0; call->next < call->count && bytes < TURN_BYTES;) {
+		struct json_object *message =
+		    json_object_array_get_idx(call->messages, call->next++);
 		bytes += size_of(message);
 		receives->events.on_message(receives->events.context, message);
 	}
-	if (call->next < count) {
+	if (call->next < call->count) {
 		loop_next_turn(receives->loop, &call->hand_on);
 		return;
 	}
@@ -110,15 +103,16 @@ static void on_answer(void *context, struct json_object *answer, const struct sq
 {
 	struct receive_call *call = context;
 	struct tdp_receives *receives = call->owner;
-	size_t count;
 	call->call = NULL;
 	call->took_ms = clock_monotonic_ms() - call->started_ms;
 	call->answer = json_object_get(answer);
+	call->messages = json_member(answer, "Messages");
+	if (json_object_is_type(call->messages, json_type_array))
+		call->count = json_object_array_length(call->messages);
 	/* Of several calls one that went well is enough: the next receive shows the trouble. */
 	if (outcome->base.is_ok || !receives->outcome.base.is_ok)
 		receives->outcome = *outcome;
-	(void)messages_of(call, &count);
-	receives->brought += count;
+	receives->brought += call->count;
 	hand_on(call);
 }
 

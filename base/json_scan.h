@@ -37,7 +37,8 @@ struct json_scan {
 void json_scan_begin(struct json_scan *scan, const char *text, size_t size,
 		     struct json_build *build, struct json_elements *elements);
 /* Goes on for that many bytes, to the end of a part that ends there (a run without escapes may
- * be long, but is quick), or for fewer where they are many values. JSON_MORE when there is more to read, 0 when all was JSON. */
+ * be long, but is quick), or for fewer where they are many values. JSON_MORE when there is more to
+ * read, 0 when all was JSON. */
 NODISCARD int json_scan_step(struct json_scan *scan, size_t bytes, struct error *err);
 
 /* -- among themselves -- */
@@ -49,10 +50,10 @@ static inline int json_scan_fail(struct json_scan *scan, const char *what)
 }
 
 /* From within a string to behind its closing quote, or to where this step may end (JSON_MORE),
- * which is never inside an escape. */
+ * which is never inside an escape (json_scan_string.c). */
 int json_scan_string(struct json_scan *scan);
 /* Behind the array or object that begins at `at`, by its brackets and quotes alone; NULL: it does
- * not end. */
+ * not end (json_skim.c). */
 const char *json_skip_container(const char *at, const char *end);
 
 #endif

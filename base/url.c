@@ -3,12 +3,12 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/url_escape.h"
 #include "base/url_plain.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <locale.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,17 +16,6 @@ enum {
 	SCHEME_MAX = 32,
 	TEXT_MAX = 1 << 20, /* curl takes 8 MB, and encoding makes a text three times longer */
 };
-
-/* The length of "scheme" when text begins with "scheme:", else 0. */
-static size_t scheme_length(const char *text)
-{
-	size_t i = 0;
-
-	while ((text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z') ||
-	       (i > 0 && text[i] != '\0' && strchr("0123456789+-.", text[i])))
-		i++;
-	return text[i] == ':' ? i : 0;
-}
 
 static bool is_http(const char *text, size_t length)
 {
@@ -56,7 +45,7 @@ static int scheme_error(const char *text, size_t length, struct error *err)
 /* What curl is lenient about: it takes "http:/host" and "http:///host" as well. */
 static int check_beginning(const char *text, struct error *err)
 {
-	size_t length = scheme_length(text);
+	size_t length = url_scheme_length(text);
 	const char *behind = text + length;
 
 	if (length > 0 && !is_http(text, length) && str_has_prefix(behind, "://"))
@@ -72,82 +61,6 @@ static int check_beginning(const char *text, struct error *err)
 	if (memchr(behind + 3, '\\', strcspn(behind + 3, "/?#")))
 		return error_set(err, ERR_INVALID, "a backslash before the path");
 	return 0;
-}
-
-static bool is_unreserved(unsigned char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("-._~", c));
-}
-
-static void append_percent(struct buf *out, unsigned char c)
-{
-	static const char digits[] = "0123456789ABCDEF";
-	char escape[] = {'%', digits[c >> 4], digits[c & 15]};
-
-	buf_append(out, escape, sizeof escape);
-}
-
-/* What may not stand in a URL at all is percent-encoded, the rest stays. */
-static void append_mended(struct buf *out, const char *text, size_t size)
-{
-	for (size_t i = 0; i < size; i++) {
-		unsigned char c = (unsigned char)text[i];
-
-		if (c <= ' ' || c >= 0x7F || strchr("\"<>\\^`{|}", c))
-			append_percent(out, c);
-		else
-			buf_append_char(out, text[i]);
-	}
-}
-
-/* The byte that "%xx" at text stands for; -1 when there is none. */
-static int percent_value(const char *text, size_t size)
-{
-	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-	const char *high, *low;
-
-	if (size < 3 || text[0] != '%' || !text[1] || !text[2])
-		return -1;
-	high = strchr(digits, text[1]);
-	low = strchr(digits, text[2]);
-	return high && low ? (int)((high - digits) % 16 * 16 + (low - digits) % 16) : -1;
-}
-
-/* The same for a path, with characters that need no encoding decoded (RFC 3986,
- * 6.2.2.2): "%2e%2e" is a step up and "/%61pi" is "/api" for most servers, so it has to
- * be for our rules too. */
-static void append_path(struct buf *out, const char *text, size_t size)
-{
-	for (size_t i = 0; i < size;) {
-		int value = percent_value(text + i, size - i);
-
-		if (value >= 0 && is_unreserved((unsigned char)value)) {
-			buf_append_char(out, (char)value);
-			i += 3;
-		} else if (value < 0 && text[i] == '%') {
-			append_percent(out, '%'); /* or it would make an escape of what follows */
-			i++;
-		} else {
-			append_mended(out, text + i, 1);
-			i++;
-		}
-	}
-}
-
-/* The URL as curl shall read it; the fragment is left out. */
-static void append_prepared(struct buf *out, const char *text)
-{
-	size_t size = strcspn(text, "#");
-	size_t origin = scheme_length(text) + strlen("://");
-	size_t path, query;
-
-	origin += strcspn(text + origin, "/?#");
-	path = strcspn(text + origin, "?#");
-	query = size - origin - path;
-	append_mended(out, text, origin);
-	append_path(out, text + origin, path);
-	append_mended(out, text + origin + path, query);
 }
 
 /* curl's texts name the part that is wrong and repeat nothing of the URL. */
@@ -304,7 +217,7 @@ static bool is_host(const char *host)
 	if (host[0] == '[')
 		return true;
 	for (; *host; host++) {
-		if (!is_unreserved((unsigned char)*host))
+		if (!url_is_unreserved((unsigned char)*host))
 			return false;
 	}
 	return true;
@@ -373,7 +286,7 @@ int url_parse(const char *text, struct url *url, struct error *err)
 		return code;
 	if (url_parse_plain(text, url))
 		return 0;
-	append_prepared(&prepared, text);
+	url_append_prepared(&prepared, text);
 	code = buf_check(&prepared, "URL", err);
 	if (code == 0)
 		code = parse_prepared(buf_str(&prepared), &parts, err);
@@ -420,7 +333,7 @@ static int join(const struct url *base, const char *reference, char **joined, st
 int url_resolve(const struct url *base, const char *reference, struct url *url, struct error *err)
 {
 	struct buf mended = BUF_INIT(4 * TEXT_MAX);
-	size_t scheme = scheme_length(reference);
+	size_t scheme = url_scheme_length(reference);
 	char *joined = NULL;
 	int code;
 
@@ -429,7 +342,7 @@ int url_resolve(const struct url *base, const char *reference, struct url *url, 
 	if (scheme > 0)
 		return is_http(reference, scheme) ? url_parse(reference, url, err)
 						  : scheme_error(reference, scheme, err);
-	append_mended(&mended, reference, strcspn(reference, "#"));
+	url_append_mended(&mended, reference, strcspn(reference, "#"));
 	if (str_has_prefix(reference, "//"))
 		joined = mem_printf("%s:%s", base->scheme, reference);
 	else if (mended.size == 0)
@@ -491,10 +404,10 @@ bool url_is_loopback(const struct url *url)
 static void append_encoded(struct buf *out, const char *text)
 {
 	for (; *text; text++) {
-		if (is_unreserved((unsigned char)*text))
+		if (url_is_unreserved((unsigned char)*text))
 			buf_append_char(out, *text);
 		else
-			append_percent(out, (unsigned char)*text);
+			url_append_percent(out, (unsigned char)*text);
 	}
 }
 
