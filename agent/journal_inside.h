@@ -2,6 +2,7 @@
  *
  *     journal.c          what the others call
  *     journal_work.c     what is written, when, and what follows
+ *     journal_full.c     says whether there is room
  *     journal_batch.c    what one transaction writes
  *     journal_texts.c    … of texts, many in a row
  *     journal_posted.c   … of what the source has, in batches
@@ -220,6 +221,8 @@ struct journal {
 	struct loop_timer *lazy; /* for what nobody waits for */
 	struct loop_timer *retry;
 	struct loop_timer *tidy;
+	struct loop_timer *company; /* for what a transaction waits */
+	size_t last_count;          /* commands in the last one */
 	struct backoff trouble;
 	int64_t say_full_from_ms; /* monotonic; not before, as it was said lately. 0: at once */
 	int lock_fd;
@@ -262,6 +265,9 @@ void journal_write_later(struct journal *journal, struct command *command);
 void journal_flush_soon(struct journal *journal);
 /* Within a second. */
 void journal_write_lazily(struct journal *journal);
+
+/* After the store has dropped what is old: is there room now? */
+void journal_say_room(struct journal *journal);
 
 /* -- what is to be written: the loop's -- */
 

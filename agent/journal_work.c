@@ -9,9 +9,10 @@ enum {
 	RETRY_MS = 1000,
 	TIDY_MS = 60000,
 	TIDY_MORE_MS = 20, /* there is more to drop than is dropped at once */
-	SAY_FULL_MS = 60000,
-	GOOD_PART = 4, /* of what is under way: one of so many */
-	SLOW_MS = 5,   /* a disk whose transactions take that long is never waited for */
+	GOOD_PART = 2,     /* of what is under way: one of so many */
+	MANY = 16,         /* commands in a transaction: more come soon … */
+	COMPANY_MS = 3,    /* … and are waited for so long */
+	SLOW_MS = 5,       /* a disk whose transactions take that long is never waited for */
 };
 
 /* -- one transaction: made here, written on the other thread, ended here ----------------------- */
@@ -150,7 +151,8 @@ static size_t in_flight(const struct journal *journal)
 
 /* Not while a failed write waits for its retry, nor while one is under way: its end comes back
  * here. When a good part of all commands waits for the disk it may begin, so that it works while
- * the others are made; a smaller part waits for company. */
+ * the others are made; a smaller part waits for company, and where there was much the last time
+ * it waits also while nothing happens: each transaction costs its sync. */
 void journal_flush_soon(struct journal *journal)
 {
 	if (loop_timer_is_running(journal->retry) || loop_work_is_running(journal->writing))
@@ -159,12 +161,14 @@ void journal_flush_soon(struct journal *journal)
 		loop_next_turn(journal->loop, &journal->flush);
 		return;
 	}
-	if (journal->unwritten_count < in_flight(journal) / GOOD_PART) {
+	if (journal->unwritten_count >= in_flight(journal) / GOOD_PART) {
+		loop_cancel(journal->loop, &journal->flush);
+		loop_defer(journal->loop, &journal->flush);
+	} else if (journal->last_count < MANY) {
 		loop_defer_gathering(journal->loop, &journal->flush);
-		return;
+	} else if (!loop_timer_is_running(journal->company)) {
+		loop_timer_start(journal->company, COMPANY_MS);
 	}
-	loop_cancel(journal->loop, &journal->flush);
-	loop_defer(journal->loop, &journal->flush);
 }
 
 static void on_batch_committed(struct journal *journal, struct journal_batch *batch)
@@ -189,50 +193,13 @@ static void on_batch_failed(struct journal *journal, struct journal_batch *batch
 	log_error("%s", err.message);
 }
 
-/* A small journal is full again and again: that is said once a minute; here or when it is looked
- * next. */
-static void say_full(struct journal *journal)
-{
-	int64_t now_ms = clock_monotonic_ms();
-	if (now_ms < journal->say_full_from_ms)
-		return;
-	journal->say_full_from_ms = now_ms + SAY_FULL_MS;
-	journal->is_full_logged = true;
-	log_warn("the journal holds %llu bytes, JOURNAL_MAX_MB is %lld: no new command is taken "
-		 "until answers that wait are posted",
-		 (unsigned long long)journal->store.used_bytes,
-		 (long long)journal->settings->journal_max_mb);
-}
-
-static void say_room(struct journal *journal)
-{
-	log_info("the journal has room again: commands are taken");
-	journal->is_full_logged = false;
-}
-
-static void say_forgetting(struct journal *journal)
-{
-	log_warn("JOURNAL_MAX_MB (%lld) is too small for what ended within DEDUPE_HOURS "
-		 "(%lld): the oldest commands are forgotten before that",
-		 (long long)journal->settings->journal_max_mb,
-		 (long long)journal->settings->dedupe_hours);
-	journal->is_forgetting_said = true;
-}
-
 static void on_tidied(struct journal *journal)
 {
-	const struct journal_store *store = &journal->store;
 	journal_known_forget(journal);
 	if (journal->work == WORK_TIDY)
 		loop_timer_start(journal->tidy, journal->is_more_to_drop ? TIDY_MORE_MS : TIDY_MS);
-	journal->is_full = store->is_full;
-	if (store->forgets_early && !journal->is_forgetting_said)
-		say_forgetting(journal);
-	if (store->is_full && !journal->is_full_logged)
-		say_full(journal);
-	else if (!store->is_full && journal->is_full_logged)
-		say_room(journal);
-	if (store->is_full)
+	journal_say_room(journal);
+	if (journal->is_full)
 		journal->is_posted_due = true; /* then these answers may go */
 }
 
@@ -240,6 +207,7 @@ static void on_batch_written(struct journal *journal, struct journal_batch *batc
 {
 	journal->written = NULL;
 	journal->is_disk_slow = batch->took_ms >= SLOW_MS;
+	journal->last_count = batch->count;
 	if (batch->rc == 0)
 		on_batch_committed(journal, batch);
 	else
@@ -365,6 +333,7 @@ static void flush(void *context)
 	struct error err;
 	if (loop_work_is_running(journal->writing))
 		return;
+	loop_timer_stop(journal->company);
 	log_flush(); /* a disk that hangs does not hold up what was said before */
 	if (journal->is_off)
 		tell_all(journal);
@@ -390,7 +359,7 @@ static void on_lazy(void *context)
 	journal_flush_soon(journal);
 }
 
-static void on_retry(void *context)
+static void on_flush_time(void *context)
 {
 	struct journal *journal = context;
 	loop_defer(journal->loop, &journal->flush);
@@ -417,8 +386,9 @@ void journal_work_init(struct journal *journal)
 	journal->end_reading = (struct loop_task){.run = end_reading, .context = journal};
 	journal->writing = loop_work_new(loop, run, on_done, journal);
 	journal->lazy = loop_timer_new(loop, on_lazy, journal);
-	journal->retry = loop_timer_new(loop, on_retry, journal);
+	journal->retry = loop_timer_new(loop, on_flush_time, journal);
 	journal->tidy = loop_timer_new(loop, on_tidy, journal);
+	journal->company = loop_timer_new(loop, on_flush_time, journal);
 }
 
 void journal_work_begin(struct journal *journal)
@@ -491,4 +461,5 @@ void journal_work_release(struct journal *journal)
 	loop_timer_free(journal->lazy);
 	loop_timer_free(journal->retry);
 	loop_timer_free(journal->tidy);
+	loop_timer_free(journal->company);
 }

@@ -107,6 +107,13 @@ static void call_curl(struct loop *loop)
 	curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 }
 
+/* What was queued in this turn has the next. */
+static bool is_next_due(const struct loop *loop, const struct task_list *tasks)
+{
+	const struct loop_task *task = TAILQ_FIRST(tasks);
+	return task != NULL && task->turn != loop->turn;
+}
+
 static void on_after_wait(uv_check_t *handle)
 {
 	struct loop *loop = handle->loop->data;
@@ -115,10 +122,11 @@ static void on_after_wait(uv_check_t *handle)
 		call_curl(loop);
 	}
 	end_turn(loop);
-	const struct loop_task *piece = TAILQ_FIRST(&loop->pieces);
-	if (piece != NULL && piece->turn != loop->turn)
+	while (is_next_due(loop, &loop->spread))
+		run_first(&loop->spread);
+	if (is_next_due(loop, &loop->pieces))
 		run_first(&loop->pieces);
-	if (TAILQ_EMPTY(&loop->pieces) && !loop->is_curl_due)
+	if (TAILQ_EMPTY(&loop->spread) && TAILQ_EMPTY(&loop->pieces) && !loop->is_curl_due)
 		uv_idle_stop(&loop->no_wait);
 }
 
@@ -156,6 +164,7 @@ struct loop *loop_new(struct error *err)
 	struct loop *loop = mem_new(struct loop);
 	TAILQ_INIT(&loop->tasks);
 	TAILQ_INIT(&loop->gathering);
+	TAILQ_INIT(&loop->spread);
 	TAILQ_INIT(&loop->pieces);
 	loop_work_begin();
 	int rc = uv_loop_init(&loop->uv);
@@ -204,7 +213,7 @@ void loop_free(struct loop *loop)
 	if (loop == NULL)
 		return;
 	assert(TAILQ_EMPTY(&loop->tasks) && TAILQ_EMPTY(&loop->gathering) &&
-	       TAILQ_EMPTY(&loop->pieces));
+	       TAILQ_EMPTY(&loop->spread) && TAILQ_EMPTY(&loop->pieces));
 	/* curl first: closing its connections takes its sockets out of libuv (loop_sockets.c). */
 	if (loop->multi != NULL)
 		curl_multi_cleanup(loop->multi);
@@ -300,12 +309,27 @@ void loop_defer_gathering(struct loop *loop, struct loop_task *task)
 	queue(loop, &loop->gathering, task);
 }
 
-void loop_next_turn(struct loop *loop, struct loop_task *task)
+static void queue_for_next_turn(struct loop *loop, struct task_list *list, struct loop_task *task)
 {
 	if (task->is_queued)
 		return;
-	queue(loop, &loop->pieces, task);
+	queue(loop, list, task);
 	uv_idle_start(&loop->no_wait, on_no_wait);
+}
+
+void loop_spread(struct loop *loop, struct loop_task *task)
+{
+	queue_for_next_turn(loop, &loop->spread, task);
+}
+
+uint64_t loop_turn(const struct loop *loop)
+{
+	return loop->turn;
+}
+
+void loop_next_turn(struct loop *loop, struct loop_task *task)
+{
+	queue_for_next_turn(loop, &loop->pieces, task);
 }
 
 static const int STOP_SIGNALS[SIGNALS] = {SIGTERM, SIGINT};

@@ -31,9 +31,10 @@ struct loop {
 	struct task_list tasks;
 	struct task_list gathering;
 	uint64_t gathering_since_ns;
+	struct task_list spread; /* all of them in the next turn */
 	struct task_list pieces; /* one a turn */
 	bool is_curl_due;        /* curl wants to be called in the next turn */
-	uv_idle_t no_wait;       /* active while there are pieces, or that */
+	uv_idle_t no_wait;       /* active while there are some of these, or that */
 };
 
 /* For uv_close: the handle is the first member of what it frees. */

@@ -1,7 +1,6 @@
 #include "agent/relay_inside.h"
 
 #include "agent/limits.h"
-#include "agent/target.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -12,24 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
-
-/* One target's line. Exists while a command of it waits or runs. */
-struct host_queue {
-	char *origin; /* "https://lims.lab.local:443" */
-	size_t running;
-	struct command_list waiting;
-	bool is_ready; /* stands in relay->ready: has a waiting command and a free place */
-	TAILQ_ENTRY(host_queue) ready_link;
-	UT_hash_handle hh;
-};
-
-enum {
-	MANY_RUNNING = 256,
-	LARGE_BODY_BYTES = 1024 * 1024,
-};
-
-static const size_t WAITING_MAX_BYTES = 128 * LIMIT_MIB;
 
 static void hand_out(void *context)
 {
@@ -104,40 +85,7 @@ static void reject_problems(struct relay *relay, struct command *command, const 
 	buf_release(&list);
 }
 
-static struct host_queue *host_queue_get(struct relay *relay, const struct url *url)
-{
-	char *origin = mem_printf("%s://%s:%u", url->scheme, url->host, (unsigned)url->port);
-	struct host_queue *host;
-	HASH_FIND_STR(relay->hosts, origin, host);
-	if (host != NULL) {
-		free(origin);
-		return host;
-	}
-	host = mem_new(struct host_queue);
-	host->origin = origin;
-	TAILQ_INIT(&host->waiting);
-	HASH_ADD_KEYPTR(hh, relay->hosts, host->origin, strlen(host->origin), host);
-	return host;
-}
-
-static void host_queue_update(struct relay *relay, struct host_queue *host)
-{
-	bool has_work = !TAILQ_EMPTY(&host->waiting);
-	bool should_be_ready =
-	    has_work && host->running < (size_t)relay->settings->max_in_flight_per_host;
-	if (should_be_ready && !host->is_ready)
-		TAILQ_INSERT_TAIL(&relay->ready, host, ready_link);
-	else if (!should_be_ready && host->is_ready)
-		TAILQ_REMOVE(&relay->ready, host, ready_link);
-	host->is_ready = should_be_ready;
-	if (!has_work && host->running == 0) {
-		HASH_DEL(relay->hosts, host);
-		free(host->origin);
-		free(host);
-	}
-}
-
-static bool is_expired(const struct command *command)
+bool relay_is_expired(const struct command *command)
 {
 	return clock_now_ms() >= command->expires_at_ms;
 }
@@ -150,77 +98,12 @@ static char *shown(const char *name)
 	return mem_printf("%.*s%s", (int)cut, name, cut < size ? "…" : "");
 }
 
-static void reject_expired(struct relay *relay, struct command *command)
+void relay_reject_expired(struct relay *relay, struct command *command)
 {
 	char *time = shown(command->expires_at);
 	relay_reject(relay, command, "EXPIRED", "The command expired at %s, before it was executed",
 		     time);
 	free(time);
-}
-
-/* The answer of the target stands: its place is free. */
-static void on_answered(void *context)
-{
-	struct command *command = context;
-	struct relay *relay = command->relay;
-	struct host_queue *host = command->host;
-	command->build = NULL;
-	TAILQ_REMOVE(&relay->active, command, link);
-	relay->running--;
-	host->running--;
-	relay_end(relay, command);
-	host_queue_update(relay, host);
-	relay_start_ready(relay);
-}
-
-static void on_target_done(void *context, struct http_response *response)
-{
-	struct command *command = context;
-	command->running = NULL;
-	command->sent_bytes = response->sent_bytes;
-	command->received_bytes = response->received_bytes;
-	if (response->status == 0) {
-		answer_no_response(&command->answer, response->code, response->message,
-				   command->seal);
-		on_answered(command);
-		return;
-	}
-	/* May have called back already, and the command be gone. */
-	struct answer_build *build =
-	    answer_from_target(&command->answer, command->relay->loop, response, &command->reply,
-			       command->seal, on_answered, command);
-	if (build != NULL)
-		command->build = build;
-}
-
-static void execute(struct relay *relay, struct command *command)
-{
-	command_set_state(command, COMMAND_EXECUTING);
-	TAILQ_INSERT_TAIL(&relay->active, command, link);
-	relay->running++;
-	command->host->running++;
-	if (relay->on_execute != NULL)
-		relay->on_execute(relay->context, command);
-	else
-		relay_go(relay, command);
-}
-
-/* The payload has what the request needs. The body is kept for a journal that has to be begun
- * anew, but not where a great many, or a large one, would be in memory twice for that. */
-static void drop_body(const struct relay *relay, struct command *command)
-{
-	if (relay->running > MANY_RUNNING || command_has_text_file(command) ||
-	    payload_body_size(&command->payload) > LARGE_BODY_BYTES)
-		relay_forget_body(command);
-}
-
-void relay_go(struct relay *relay, struct command *command)
-{
-	drop_body(relay, command);
-	spool_init(&command->reply, SPOOL_SCRATCH, relay->spool_folder,
-		   (size_t)relay->settings->max_response_bytes);
-	command->running = target_start(relay->client, &relay->target_profile, &command->payload,
-					&command->reply, on_target_done, command);
 }
 
 /* May the request be made, though it may have been made before? */
@@ -237,7 +120,7 @@ static bool may_repeat(const struct relay *relay, const struct command *command)
 	}
 }
 
-static void fail_interrupted(struct relay *relay, struct command *command)
+void relay_fail_interrupted(struct relay *relay, struct command *command)
 {
 	answer_fail(
 	    &command->answer, "INTERRUPTED", command->seal,
@@ -245,53 +128,6 @@ static void fail_interrupted(struct relay *relay, struct command *command)
 	    "the target has carried it out is not known. It was not repeated",
 	    command->payload.method);
 	relay_end(relay, command);
-}
-
-/* Starts waiting commands while there are places, each ready target in its turn. */
-void relay_start_ready(struct relay *relay)
-{
-	struct host_queue *host;
-	while (!relay->is_held && relay->running < (size_t)relay->settings->max_in_flight &&
-	       (host = TAILQ_FIRST(&relay->ready)) != NULL) {
-		TAILQ_REMOVE(&relay->ready, host, ready_link);
-		host->is_ready = false;
-		struct command *command = TAILQ_FIRST(&host->waiting);
-		TAILQ_REMOVE(&host->waiting, command, link);
-		relay->waiting_bytes -= command->waiting_bytes;
-		if (is_expired(command) && command->is_interrupted)
-			fail_interrupted(relay, command);
-		else if (is_expired(command))
-			reject_expired(relay, command);
-		else
-			execute(relay, command);
-		host_queue_update(relay, host);
-	}
-}
-
-/* All that it holds while it waits: what somebody puts beside a small request is held as well, and
- * its text until that is stored. */
-static size_t waiting_size(const struct command *command)
-{
-	size_t size = sizeof *command + payload_memory_size(&command->payload);
-	if (command->body != NULL)
-		size += json_memory_size(command->body);
-	if (command->body == NULL || command->kind == COMMAND_SEALED) /* or it is a part of that */
-		size += mem_size(command->payload.raw);
-	if (!command_has_text_file(command))
-		size += command->text.size;
-	return size;
-}
-
-static void wait_for_place(struct relay *relay, struct command *command)
-{
-	command_set_state(command, COMMAND_WAITING);
-	relay_drop_waiting_body(command);
-	command->waiting_bytes = waiting_size(command);
-	command->host = host_queue_get(relay, &command->payload.url);
-	TAILQ_INSERT_TAIL(&command->host->waiting, command, link);
-	relay->waiting_bytes += command->waiting_bytes;
-	host_queue_update(relay, command->host);
-	relay_start_ready(relay);
 }
 
 /* From payload to a place in the line. payload is borrowed. */
@@ -307,10 +143,11 @@ void relay_take_opened(struct relay *relay, struct command *command, struct json
 	struct problems problems = PROBLEMS_INIT;
 	if (payload_parse(payload, &limits, &command->payload, &problems) != 0)
 		reject_problems(relay, command, "INVALID_PAYLOAD", "Invalid payload", &problems);
-	else if (command->is_interrupted && (is_expired(command) || !may_repeat(relay, command)))
-		fail_interrupted(relay, command);
+	else if (command->is_interrupted &&
+		 (relay_is_expired(command) || !may_repeat(relay, command)))
+		relay_fail_interrupted(relay, command);
 	else
-		wait_for_place(relay, command);
+		relay_wait_for_place(relay, command);
 	problems_release(&problems);
 }
 
@@ -348,8 +185,8 @@ void relay_take(struct relay *relay, struct command *command, const struct probl
 		reject_target(relay, command);
 	else if (!command_kind_of(command->action, &command->kind))
 		reject_action(relay, command);
-	else if (is_expired(command) && !command->is_interrupted)
-		reject_expired(relay, command);
+	else if (relay_is_expired(command) && !command->is_interrupted)
+		relay_reject_expired(relay, command);
 	else
 		relay_open_body(relay, command);
 }
@@ -367,16 +204,6 @@ void relay_take_payload(struct relay *relay, struct json_object *payload)
 	command->started_ms = clock_monotonic_ms();
 	command->body = payload;
 	relay_take(relay, command, NULL);
-}
-
-size_t relay_room(const struct relay *relay)
-{
-	size_t max_in_flight = (size_t)relay->settings->max_in_flight;
-	size_t max_held = max_in_flight + LIMIT_HELD_COMMANDS;
-	if (relay->running >= max_in_flight || relay->count >= max_held ||
-	    relay->waiting_bytes >= WAITING_MAX_BYTES)
-		return 0;
-	return max_in_flight - relay->running;
 }
 
 void relay_gate(struct relay *relay, void (*on_execute)(void *context, struct command *command))
@@ -435,9 +262,8 @@ struct relay *relay_new(struct loop *loop, struct http_client *client,
 						       .http_proxy = settings->http_proxy,
 						       .no_proxy = settings->no_proxy,
 						       .needs_tls12 = true};
-	TAILQ_INIT(&relay->ready);
+	relay_init_places(relay);
 	TAILQ_INIT(&relay->opening);
-	TAILQ_INIT(&relay->active);
 	TAILQ_INIT(&relay->ended);
 	if (load_key(&settings->key, &relay->key, err) != 0 ||
 	    load_key(&settings->previous_key, &relay->previous_key, err) != 0) {
@@ -455,36 +281,13 @@ void relay_free_list(struct command_list *list)
 	}
 }
 
-static void cancel_active(struct relay *relay)
-{
-	struct command *command;
-	TAILQ_FOREACH(command, &relay->active, link)
-	{
-		if (command->build != NULL)
-			answer_build_cancel(command->build);
-		else if (command->state == COMMAND_FETCHING)
-			http_cancel(command->running);
-		else
-			target_cancel(command->running);
-	}
-	relay_free_list(&relay->active);
-}
-
 void relay_free(struct relay *relay)
 {
 	if (relay == NULL)
 		return;
-	cancel_active(relay);
+	relay_free_places(relay);
 	relay_cancel_opening(relay);
 	relay_free_list(&relay->ended);
-	struct host_queue *host = relay->hosts;
-	HASH_CLEAR(hh, relay->hosts);
-	for (struct host_queue *next; host != NULL; host = next) {
-		next = host->hh.next;
-		relay_free_list(&host->waiting);
-		free(host->origin);
-		free(host);
-	}
 	loop_cancel(relay->loop, &relay->hand_out);
 	aead_free(relay->key);
 	aead_free(relay->previous_key);

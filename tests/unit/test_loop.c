@@ -12,6 +12,8 @@ struct story {
 	struct loop_timer *timer;
 	char text[64];
 	size_t left;
+	uint64_t last_turn;
+	void (*again)(struct loop *loop, struct loop_task *task);
 };
 
 static void tell(struct story *story, char letter)
@@ -38,8 +40,8 @@ static void do_piece(struct story *story, struct loop_task *task, char letter)
 	loop_defer(story->loop, &story->end);
 	if (story->left > 0) {
 		story->left--;
-		loop_next_turn(story->loop, task);
-		loop_next_turn(story->loop, task); /* changes nothing */
+		story->again(story->loop, task);
+		story->again(story->loop, task); /* changes nothing */
 	}
 }
 
@@ -58,7 +60,7 @@ static void on_second(void *context)
 static void begin(struct story *story)
 {
 	struct error err;
-	*story = (struct story){.loop = loop_new(&err)};
+	*story = (struct story){.loop = loop_new(&err), .again = loop_next_turn};
 	cr_assert_not_null(story->loop);
 	story->first = (struct loop_task){.run = on_first, .context = story};
 	story->second = (struct loop_task){.run = on_second, .context = story};
@@ -74,6 +76,44 @@ Test(loop, one_piece_runs_a_turn_and_all_have_theirs)
 	loop_next_turn(story.loop, &story.second);
 	loop_run(story.loop);
 	cr_assert_str_eq(story.text, "a.b.a.b.");
+	loop_free(story.loop);
+}
+
+Test(loop, all_that_is_spread_runs_in_the_next_turn)
+{
+	struct story story;
+	begin(&story);
+	story.again = loop_spread;
+	story.left = 4;
+	loop_spread(story.loop, &story.first);
+	loop_spread(story.loop, &story.second);
+	loop_run(story.loop);
+	cr_assert_str_eq(story.text, "ab.ab.");
+	loop_free(story.loop);
+}
+
+static void on_turn(void *context)
+{
+	struct story *story = context;
+	tell(story, loop_turn(story->loop) != story->last_turn ? 'n' : 's');
+	story->last_turn = loop_turn(story->loop);
+	if (--story->left > 0)
+		loop_spread(story->loop, &story->first);
+	else
+		loop_stop(story->loop);
+}
+
+Test(loop, each_turn_has_its_own_number)
+{
+	struct story story;
+	begin(&story);
+	story.last_turn = loop_turn(story.loop) - 1;
+	story.first.run = story.second.run = on_turn;
+	story.left = 3;
+	loop_spread(story.loop, &story.first);
+	loop_spread(story.loop, &story.second); /* in the same turn */
+	loop_run(story.loop);
+	cr_assert_str_eq(story.text, "nsn");
 	loop_free(story.loop);
 }
 
