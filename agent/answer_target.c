@@ -14,8 +14,10 @@
 /* One piece at its worst: each byte as \u00XX, sealed and in base64. */
 static const size_t PIECE_MAX_BYTES = 8 * LIMIT_MIB;
 
-/* Status and headers of most answers. */
-enum { USUAL_REST_BYTES = 512 };
+enum {
+	USUAL_REST_BYTES = 512, /* status and headers of most answers */
+	SEAL_BYTES = 128,       /* of an envelope, at most, beside the text that it holds */
+};
 
 struct answer_build {
 	struct answer *answer;
@@ -37,25 +39,40 @@ struct answer_build {
 static void write_rest(struct answer_build *build, const struct http_response *response)
 {
 	struct buf *out = &build->rest;
+	(void)buf_reserve(out, USUAL_REST_BYTES); /* else it grows */
 	buf_append_str(out, build->is_text ? "\"," : "\",\"bodyEncoding\":\"base64\",");
 	buf_printf(out, "\"statusCode\":%d,\"headers\":", response->status);
 	answer_write_headers(out, response);
 	buf_append_char(out, '}');
 }
 
-/* What was gathered in plain goes on to the answer. */
-static int put_plain(struct answer_build *build, struct error *err)
+static void seal(struct answer_build *build, bool is_last)
+{
+	const struct buf *plain = &build->plain;
+	(void)buf_reserve(&build->out, plain->size / 3 * 4 + SEAL_BYTES); /* else it grows */
+	envelope_writer_update(&build->writer, plain->data, plain->size, &build->out);
+	if (is_last)
+		envelope_writer_finish(&build->writer, &build->out);
+}
+
+/* What was gathered in plain goes on to the answer. What is sealed in one piece is the answer. */
+static int put_plain(struct answer_build *build, bool is_last, struct error *err)
 {
 	struct buf *from = &build->plain;
+	struct spool *json = &build->answer->json;
+	int rc = 0;
 	if (buf_check(from, "a piece of an answer", err) != 0)
 		return ERR_LIMIT;
 	if (build->seal != NULL) {
-		envelope_writer_update(&build->writer, from->data, from->size, &build->out);
+		seal(build, is_last);
 		from = &build->out;
 	}
-	int rc = buf_check(from, "a piece of an answer", err);
-	if (rc == 0)
-		rc = spool_append(&build->answer->json, buf_str(from), from->size, err);
+	if (buf_check(from, "a piece of an answer", err) != 0)
+		return ERR_LIMIT;
+	if (is_last && from == &build->out && json->size == 0 && from->size <= SPOOL_MEMORY_BYTES)
+		spool_take(json, from);
+	else
+		rc = spool_append(json, buf_str(from), from->size, err);
 	buf_reset(&build->plain);
 	buf_reset(&build->out);
 	return rc;
@@ -88,15 +105,7 @@ static int put_piece(struct answer_build *build, bool *is_last, struct error *er
 		(void)base64_encode(&build->plain, bytes, count); /* put_plain looks */
 	if (*is_last)
 		buf_append(&build->plain, build->rest.data, build->rest.size);
-	return put_plain(build, err);
-}
-
-static int finish(struct answer_build *build, struct error *err)
-{
-	if (build->seal == NULL)
-		return 0;
-	envelope_writer_finish(&build->writer, &build->out);
-	return spool_append(&build->answer->json, build->out.data, build->out.size, err);
+	return put_plain(build, *is_last, err);
 }
 
 static void build_free(struct answer_build *build)
@@ -135,8 +144,6 @@ static void on_next(void *context)
 		loop_next_turn(build->loop, &build->next);
 		return;
 	}
-	if (rc == 0)
-		rc = finish(build, &err);
 	end(build, rc, &err);
 	build->on_done(build->context);
 	build_free(build);
@@ -172,8 +179,6 @@ struct answer_build *answer_from_target(struct answer *answer, struct loop *loop
 		loop_next_turn(build->loop, &build->next);
 		return build;
 	}
-	if (rc == 0)
-		rc = finish(build, &err);
 	end(build, rc, &err);
 	build_free(build);
 	on_done(context);

@@ -14,6 +14,7 @@ enum {
 	/* What it sends at once, and the least that it takes. A call over TLS allocates that, and
 	 * 64 KiB, its default, are more than the heap keeps between two calls. */
 	UPLOAD_BUFFER_BYTES = 16 * 1024,
+	CONTINUE_BYTES = 1024 * 1024,
 	REQUEST_LINE_BYTES = 1024, /* and headers of libcurl's own: at most */
 };
 
@@ -112,6 +113,13 @@ static void append_header(struct http_exchange *exchange, struct buf *line, cons
 	append_line(exchange, line->data);
 }
 
+/* libcurl asks for "100 Continue" before such a body, and waits a second for it. */
+static bool waits_to_continue(const struct http_request *request)
+{
+	return request->body_kind == HTTP_BODY_FORM || request->body_kind == HTTP_BODY_SPOOL ||
+	       request->body_size >= CONTINUE_BYTES;
+}
+
 static void set_headers(struct http_exchange *exchange, const struct http_request *request)
 {
 	struct buf line = BUF_INIT(SIZE_MAX / 2);
@@ -122,8 +130,8 @@ static void set_headers(struct http_exchange *exchange, const struct http_reques
 				http_headers_get(request->headers, "Accept-Encoding") == NULL))
 		append_header(exchange, &line, "Accept-Encoding", HTTP_DECODE_ACCEPTED);
 	buf_wipe(&line); /* it may hold a token */
-	/* Without this a body over 1 MiB waits a second for "100 Continue". */
-	append_line(exchange, "Expect:");
+	if (waits_to_continue(request))
+		append_line(exchange, "Expect:");
 	if (request->body_kind != HTTP_BODY_FORM &&
 	    (request->headers == NULL ||
 	     http_headers_get(request->headers, "Content-Type") == NULL))

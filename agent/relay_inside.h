@@ -26,6 +26,7 @@ struct relay {
 	size_t count;                        /* commands that were taken and have not ended */
 	size_t waiting_bytes;                /* what those hold that wait or are opened */
 	struct host_queue *hosts;
+	struct buf origin; /* of the one that is looked for */
 	TAILQ_HEAD(, host_queue) ready;
 	struct command_list opening; /* their bodies are, as they are large */
 	struct command_list active;  /* fetching or executing */

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -21,7 +22,7 @@ struct host_queue {
 };
 
 enum {
-	STARTS_A_TURN = 4,
+	STARTS_A_TURN = 8,
 	MANY_RUNNING = 256,
 	LARGE_BODY_BYTES = 1024 * 1024,
 };
@@ -30,15 +31,21 @@ static const size_t WAITING_MAX_BYTES = 128 * LIMIT_MIB;
 
 static struct host_queue *host_queue_get(struct relay *relay, const struct url *url)
 {
-	char *origin = mem_printf("%s://%s:%u", url->scheme, url->host, (unsigned)url->port);
+	struct buf *origin = &relay->origin;
+	char port[sizeof ":65535"];
 	struct host_queue *host;
-	HASH_FIND_STR(relay->hosts, origin, host);
-	if (host != NULL) {
-		free(origin);
+	snprintf(port, sizeof port, ":%u", (unsigned)url->port);
+	buf_reset(origin);
+	buf_append_str(origin, url->scheme);
+	buf_append_str(origin, "://");
+	buf_append_str(origin, url->host);
+	if (buf_append_str(origin, port) != 0)
+		abort(); /* as mem.h does */
+	HASH_FIND(hh, relay->hosts, origin->data, origin->size, host);
+	if (host != NULL)
 		return host;
-	}
 	host = mem_new(struct host_queue);
-	host->origin = origin;
+	host->origin = mem_strdup(origin->data);
 	TAILQ_INIT(&host->waiting);
 	HASH_ADD_KEYPTR(hh, relay->hosts, host->origin, strlen(host->origin), host);
 	return host;
@@ -221,6 +228,7 @@ void relay_init_places(struct relay *relay)
 	TAILQ_INIT(&relay->ready);
 	TAILQ_INIT(&relay->active);
 	TAILQ_INIT(&relay->cleared);
+	relay->origin = BUF_INIT(SIZE_MAX / 2);
 	relay->go_on = (struct loop_task){.run = start_cleared, .context = relay};
 }
 
@@ -245,6 +253,7 @@ void relay_free_places(struct relay *relay)
 	cancel_active(relay);
 	relay_free_list(&relay->cleared);
 	loop_cancel(relay->loop, &relay->go_on);
+	buf_release(&relay->origin);
 	HASH_CLEAR(hh, relay->hosts);
 	for (struct host_queue *next; host != NULL; host = next) {
 		next = host->hh.next;

@@ -1,5 +1,6 @@
 #include "base/json_build.h"
 
+#include "base/json_keys.h"
 #include "base/json_swar.h"
 #include "base/secret.h"
 
@@ -45,6 +46,15 @@ static bool has_weight_left(struct json_build *build, struct json_object *value)
 	return build->max_weight == 0 || build->weight <= build->max_weight;
 }
 
+static int add_member(const struct json_build *build, struct json_object *parent,
+		      struct json_object *value)
+{
+	const char *key = json_key_find(buf_str(&build->key), build->key.size);
+	if (key != NULL)
+		return json_object_object_add_ex(parent, key, value, JSON_C_OBJECT_KEY_IS_CONSTANT);
+	return json_object_object_add(parent, buf_str(&build->key), value);
+}
+
 /* The value has its place in the tree, or is gone with a failure. */
 static void place(struct json_build *build, struct json_object *value)
 {
@@ -61,7 +71,7 @@ static void place(struct json_build *build, struct json_object *value)
 	}
 	struct json_object *parent = build->levels[build->depth - 1];
 	if (json_object_is_type(parent, json_type_object))
-		rc = json_object_object_add(parent, buf_str(&build->key), value);
+		rc = add_member(build, parent, value);
 	else
 		rc = json_object_array_add(parent, value);
 	if (rc != 0) {

@@ -15,8 +15,13 @@ static size_t object_memory_size(struct json_object *object)
 {
 	const struct lh_table *table = json_object_get_object(object);
 	size_t size = mem_size(table) + mem_size(table->table);
-	json_object_object_foreach(object, key, member) size +=
-	    mem_size(key) + json_memory_size(member);
+	const struct lh_entry *entry;
+	lh_foreach(table, entry)
+	{
+		size += json_memory_size(lh_entry_v(entry));
+		if (!lh_entry_k_is_constant(entry))
+			size += mem_size(lh_entry_k(entry));
+	}
 	return size;
 }
 

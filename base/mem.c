@@ -2,11 +2,15 @@
 
 #include <malloc.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Up to this size glibc has pieces at hand that were freed lately. */
+enum { SMALL_BYTES = 1032 };
 
 /* Without the log, which would want memory itself. */
 static _Noreturn void no_memory(void)
@@ -18,9 +22,22 @@ static _Noreturn void no_memory(void)
 	abort();
 }
 
+/* glibc's calloc passes by what each thread keeps at hand: it takes the heap's lock and looks
+ * through its lists, whatever the size. */
+static void *new_small(size_t size)
+{
+	void *bytes = malloc(size ? size : 1);
+
+	__asm__("" : "+r"(bytes)); /* or the compiler makes a calloc of it */
+	if (bytes)
+		memset(bytes, 0, size);
+	return bytes;
+}
+
 void *mem_calloc(size_t count, size_t size)
 {
-	void *bytes = calloc(count ? count : 1, size ? size : 1);
+	bool is_small = size == 0 || count <= SMALL_BYTES / size;
+	void *bytes = is_small ? new_small(count * size) : calloc(count, size);
 
 	if (!bytes)
 		no_memory();
