@@ -50,7 +50,8 @@ static void exchange_free(struct http_exchange *exchange)
 	}
 	http_answer_release(exchange);
 	curl_mime_free(exchange->form);
-	curl_slist_free_all(exchange->header_lines);
+	buf_wipe(&exchange->lines.text);
+	free(exchange->lines.list);
 	free(exchange);
 }
 

@@ -23,6 +23,13 @@ struct http_client {
 	size_t idle_count;
 };
 
+/* Header lines of a request. */
+struct http_lines {
+	struct buf text; /* may hold a token */
+	size_t count;
+	struct curl_slist *list; /* into text; NULL: none */
+};
+
 struct http_exchange {
 	struct http_client *client;
 	struct loop_transfer transfer;
@@ -31,7 +38,7 @@ struct http_exchange {
 	void *context;
 	CURL *easy;
 	const char *proxy; /* NULL: none */
-	struct curl_slist *header_lines;
+	struct http_lines lines;
 	curl_mime *form;
 	struct buf body;
 	struct spool *into;           /* NULL: the body is kept here */

@@ -1,6 +1,8 @@
 /* What goes out: options of a handle, and what libcurl asks for on the way. */
 #include "agent/http_inside.h"
 
+#include "base/mem.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@ enum {
 	 * 64 KiB, its default, are more than the heap keeps between two calls. */
 	UPLOAD_BUFFER_BYTES = 16 * 1024,
 	CONTINUE_BYTES = 1024 * 1024,
+	USUAL_LINES_BYTES = 256,   /* the headers of most requests */
 	REQUEST_LINE_BYTES = 1024, /* and headers of libcurl's own: at most */
 };
 
@@ -91,26 +94,37 @@ static CURLcode on_tls_context(CURL *easy, void *ssl_ctx, void *context)
 	return CURLE_OK;
 }
 
-/* libcurl reads "Name:" as "leave it out" and "Name;" as "send it without a value". */
-static void append_line(struct http_exchange *exchange, const char *line)
+/* Its lines, each with its closing zero, and their list. libcurl reads "Name:" as "leave it out" and
+ * "Name;" as "send it without a value". */
+static void append_line(struct http_lines *lines, const char *line)
 {
-	struct curl_slist *longer = curl_slist_append(exchange->header_lines, line);
-	if (longer == NULL)
-		abort(); /* as mem.h does */
-	exchange->header_lines = longer;
+	buf_append(&lines->text, line, strlen(line) + 1);
+	lines->count++;
 }
 
-/* In the caller's buffer: libcurl makes a copy. */
-static void append_header(struct http_exchange *exchange, struct buf *line, const char *name,
-			  const char *value)
+static void append_header(struct http_lines *lines, const char *name, const char *value)
 {
 	value += strspn(value, " \t");
-	buf_reset(line);
-	buf_append_str(line, name);
-	buf_append_str(line, value[0] == '\0' ? ";" : ": ");
-	if (buf_append_str(line, value) != 0)
+	buf_append_str(&lines->text, name);
+	buf_append_str(&lines->text, value[0] == '\0' ? ";" : ": ");
+	append_line(lines, value);
+}
+
+/* As libcurl wants it, in one piece. It takes no copy. */
+static struct curl_slist *link_lines(struct http_lines *lines)
+{
+	char *line = lines->text.data;
+	if (lines->count == 0)
+		return NULL;
+	if (lines->text.failed != 0)
 		abort(); /* as mem.h does */
-	append_line(exchange, line->data);
+	lines->list = mem_calloc(lines->count, sizeof lines->list[0]);
+	for (size_t i = 0; i < lines->count; i++) {
+		lines->list[i].data = line;
+		lines->list[i].next = i + 1 < lines->count ? &lines->list[i + 1] : NULL;
+		line += strlen(line) + 1;
+	}
+	return lines->list;
 }
 
 /* libcurl asks for "100 Continue" before such a body, and waits a second for it. */
@@ -122,21 +136,22 @@ static bool waits_to_continue(const struct http_request *request)
 
 static void set_headers(struct http_exchange *exchange, const struct http_request *request)
 {
-	struct buf line = BUF_INIT(SIZE_MAX / 2);
+	struct http_lines *lines = &exchange->lines;
+	lines->text = BUF_INIT(SIZE_MAX / 2);
+	(void)buf_reserve(&lines->text, USUAL_LINES_BYTES); /* else it grows */
 	for (size_t i = 0; request->headers != NULL && i < request->headers->count; i++)
-		append_header(exchange, &line, request->headers->items[i].name,
+		append_header(lines, request->headers->items[i].name,
 			      request->headers->items[i].value);
 	if (request->decode && (request->headers == NULL ||
 				http_headers_get(request->headers, "Accept-Encoding") == NULL))
-		append_header(exchange, &line, "Accept-Encoding", HTTP_DECODE_ACCEPTED);
-	buf_wipe(&line); /* it may hold a token */
+		append_header(lines, "Accept-Encoding", HTTP_DECODE_ACCEPTED);
 	if (waits_to_continue(request))
-		append_line(exchange, "Expect:");
+		append_line(lines, "Expect:");
 	if (request->body_kind != HTTP_BODY_FORM &&
 	    (request->headers == NULL ||
 	     http_headers_get(request->headers, "Content-Type") == NULL))
-		append_line(exchange, "Content-Type:");
-	curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER, exchange->header_lines);
+		append_line(lines, "Content-Type:");
+	curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER, link_lines(lines));
 }
 
 static int set_form(struct http_exchange *exchange, const struct http_request *request,

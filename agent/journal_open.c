@@ -175,6 +175,9 @@ static int open_database(struct journal *journal, const char *path, struct error
 	bool is_full_sync = journal->settings->journal_sync == JOURNAL_SYNC_FULL;
 	/* One thread at a time has it: SQLite need not look after that. */
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+	/* It counts what it allocates, under a lock, and nobody asks. Only before the first
+	 * database; later it is refused, and no matter. */
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	int rc = sqlite3_open_v2(path, &journal->store.db, flags, NULL);
 	sqlite3 *db = journal->store.db;
 	if (rc != SQLITE_OK)

@@ -22,7 +22,7 @@ struct host_queue {
 };
 
 enum {
-	STARTS_A_TURN = 8,
+	STARTS_A_TURN = 4,
 	MANY_RUNNING = 256,
 	LARGE_BODY_BYTES = 1024 * 1024,
 };

@@ -23,12 +23,12 @@ static _Noreturn void no_memory(void)
 }
 
 /* glibc's calloc passes by what each thread keeps at hand: it takes the heap's lock and looks
- * through its lists, whatever the size. */
+ * through its lists, whatever the size. So would a malloc that is cleared: the compiler makes a
+ * calloc of it. */
 static void *new_small(size_t size)
 {
-	void *bytes = malloc(size ? size : 1);
+	void *bytes = realloc(NULL, size ? size : 1);
 
-	__asm__("" : "+r"(bytes)); /* or the compiler makes a calloc of it */
 	if (bytes)
 		memset(bytes, 0, size);
 	return bytes;

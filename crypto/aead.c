@@ -13,23 +13,29 @@ enum {
 	NONCES = 32,           /* a call of its generator costs as much for so many as for one */
 };
 
-/* OpenSSL 3.0 cannot copy a GCM context, so each seal is keyed anew from the copy. */
+/* A context that is keyed once, for one text at a time; what is beside that keys one of its own.
+ * (OpenSSL 3.0 cannot copy a GCM context.) */
+struct keyed {
+	EVP_CIPHER_CTX *context;
+	bool is_taken;
+};
+
 struct aead {
 	EVP_CIPHER *cipher;
-	EVP_CIPHER_CTX *opening; /* keyed once, used by one opening at a time */
-	bool is_opening;         /* it is in use; openings beside that key one of their own */
+	struct keyed opening;
+	struct keyed sealing;
 	struct secret key;
 	uint8_t nonces[NONCES][AEAD_NONCE_SIZE]; /* random ones; each is used once */
 	size_t nonces_left;
 };
 
 struct aead_opening {
-	struct aead *aead;
+	struct keyed *keyed; /* NULL: the context is its own */
 	EVP_CIPHER_CTX *context;
-	bool is_own;
 };
 
 struct aead_seal {
+	struct keyed *keyed; /* NULL: the context is its own */
 	EVP_CIPHER_CTX *context;
 };
 
@@ -45,6 +51,34 @@ static const unsigned char *key_bytes(const struct secret *key)
 	return (const unsigned char *)key->bytes;
 }
 
+static EVP_CIPHER_CTX *new_context(const struct aead *aead, bool is_sealing)
+{
+	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+
+	if (!context)
+		abort();
+	must(EVP_CipherInit_ex2(context, aead->cipher, key_bytes(&aead->key), NULL, is_sealing,
+				NULL));
+	return context;
+}
+
+/* NULL: it is taken. */
+static struct keyed *take(struct keyed *keyed)
+{
+	if (keyed->is_taken)
+		return NULL;
+	keyed->is_taken = true;
+	return keyed;
+}
+
+static void give_back(struct keyed *keyed, EVP_CIPHER_CTX *context)
+{
+	if (keyed)
+		keyed->is_taken = false;
+	else
+		EVP_CIPHER_CTX_free(context); /* OpenSSL wipes it */
+}
+
 struct aead *aead_new(const struct key *key)
 {
 	struct aead *aead = mem_new(struct aead);
@@ -52,10 +86,10 @@ struct aead *aead_new(const struct key *key)
 	assert(key->bytes.size == KEY_SIZE);
 	secret_set(&aead->key, key->bytes.bytes, key->bytes.size);
 	aead->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-	aead->opening = EVP_CIPHER_CTX_new();
-	if (!aead->cipher || !aead->opening)
+	if (!aead->cipher)
 		abort();
-	must(EVP_DecryptInit_ex2(aead->opening, aead->cipher, key_bytes(&aead->key), NULL, NULL));
+	aead->opening.context = new_context(aead, false);
+	aead->sealing.context = new_context(aead, true);
 	return aead;
 }
 
@@ -63,20 +97,11 @@ void aead_free(struct aead *aead)
 {
 	if (!aead)
 		return;
-	EVP_CIPHER_CTX_free(aead->opening); /* OpenSSL wipes it */
+	EVP_CIPHER_CTX_free(aead->opening.context); /* OpenSSL wipes it */
+	EVP_CIPHER_CTX_free(aead->sealing.context);
 	EVP_CIPHER_free(aead->cipher);
 	secret_release(&aead->key);
 	free(aead);
-}
-
-static EVP_CIPHER_CTX *new_opening_context(struct aead *aead)
-{
-	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
-
-	if (!context)
-		abort();
-	must(EVP_DecryptInit_ex2(context, aead->cipher, key_bytes(&aead->key), NULL, NULL));
-	return context;
 }
 
 struct aead_opening *aead_opening_begin(struct aead *aead, const uint8_t *nonce, size_t nonce_size)
@@ -84,10 +109,8 @@ struct aead_opening *aead_opening_begin(struct aead *aead, const uint8_t *nonce,
 	struct aead_opening *opening = mem_new(struct aead_opening);
 
 	assert(nonce_size >= 1 && nonce_size <= AEAD_NONCE_MAX_SIZE);
-	opening->aead = aead;
-	opening->is_own = aead->is_opening;
-	opening->context = opening->is_own ? new_opening_context(aead) : aead->opening;
-	aead->is_opening = true;
+	opening->keyed = take(&aead->opening);
+	opening->context = opening->keyed ? opening->keyed->context : new_context(aead, false);
 	must(EVP_CIPHER_CTX_ctrl(opening->context, EVP_CTRL_AEAD_SET_IVLEN, (int)nonce_size, NULL));
 	must(EVP_DecryptInit_ex2(opening->context, NULL, NULL, nonce, NULL));
 	return opening;
@@ -129,10 +152,7 @@ void aead_opening_free(struct aead_opening *opening)
 {
 	if (!opening)
 		return;
-	if (opening->is_own)
-		EVP_CIPHER_CTX_free(opening->context); /* OpenSSL wipes it */
-	else
-		opening->aead->is_opening = false;
+	give_back(opening->keyed, opening->context);
 	free(opening);
 }
 
@@ -176,11 +196,10 @@ struct aead_seal *aead_seal_begin(struct aead *aead, uint8_t nonce[AEAD_NONCE_SI
 	struct aead_seal *seal = mem_new(struct aead_seal);
 
 	take_nonce(aead, nonce);
-	seal->context = EVP_CIPHER_CTX_new();
-	if (!seal->context)
-		abort();
+	seal->keyed = take(&aead->sealing);
+	seal->context = seal->keyed ? seal->keyed->context : new_context(aead, true);
 	/* 12 bytes are the default size of a nonce. */
-	must(EVP_EncryptInit_ex2(seal->context, aead->cipher, key_bytes(&aead->key), nonce, NULL));
+	must(EVP_EncryptInit_ex2(seal->context, NULL, NULL, nonce, NULL));
 	return seal;
 }
 
@@ -214,6 +233,6 @@ void aead_seal_free(struct aead_seal *seal)
 {
 	if (!seal)
 		return;
-	EVP_CIPHER_CTX_free(seal->context);
+	give_back(seal->keyed, seal->context);
 	free(seal);
 }

@@ -1,4 +1,5 @@
 #include "base/json.h"
+#include "base/json_keys.h"
 #include "base/str.h"
 
 #include <criterion/criterion.h>
@@ -946,4 +947,28 @@ Test(json, the_memory_of_a_value_is_that_of_all_that_is_in_it)
 	bytes = memory_of(buf_str(&text), text.size);
 	cr_assert(bytes > ARRAYS * 40, "%zu", bytes);
 	buf_release(&text);
+}
+
+Test(json, names_that_come_with_every_message_are_found)
+{
+	const char text[] = "responseBodyUploadUrl, url";
+	cr_assert_str_eq(json_key_find(text, 21), "responseBodyUploadUrl");
+	cr_assert_str_eq(json_key_find(text + 23, 3), "url");
+	cr_assert_null(json_key_find(text + 23, 2));
+	cr_assert_null(json_key_find(text, 22));
+	cr_assert_null(json_key_find(text, 8));
+	cr_assert_null(json_key_find(text, 0));
+	cr_assert_null(json_key_find("ur\0", 3));
+}
+
+/* Their names are not the object's own, which its memory and its end must know. */
+Test(json, members_with_such_names_are_members_like_any)
+{
+	struct json_object *value =
+	    parsed("{\"body\":1,\"other\":2,\"body\":{\"url\":\"a\",\"u\":[{\"tag\":{}}]}}");
+	cr_assert_gt(json_memory_size(value), 500);
+	assert_written(value, "{\"body\":{\"url\":\"a\",\"u\":[{\"tag\":{}}]},\"other\":2}");
+	json_object_object_del(value, "body");
+	assert_written(value, "{\"other\":2}");
+	json_object_put(value);
 }

@@ -18,6 +18,20 @@ Test(mem, calloc_gives_zeroed_memory_even_for_no_bytes)
 	free(none);
 }
 
+/* Small pieces are such as were freed lately. */
+Test(mem, what_was_used_before_is_zeroed)
+{
+	for (size_t size = 1; size < 3000; size += 37) {
+		unsigned char *bytes = mem_calloc(size, 1);
+		memset(bytes, 0xA5, size);
+		free(bytes);
+		bytes = mem_calloc(1, size);
+		for (size_t i = 0; i < size; i++)
+			cr_assert_eq(bytes[i], 0, "byte %zu of %zu", i, size);
+		free(bytes);
+	}
+}
+
 Test(mem, a_new_struct_is_zero)
 {
 	struct pair {
