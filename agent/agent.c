@@ -243,6 +243,7 @@ static int agent_open(struct agent *agent, struct error *err)
 	    .on_begun_anew = agent_on_begun_anew,
 	    .on_quiet = on_quiet,
 	    .in_flight = agent_in_flight,
+	    .under_way = agent_under_way,
 	};
 	agent->journal = journal_open(agent->loop, settings, &journal_events, err);
 	if (agent->journal == NULL)

@@ -205,6 +205,12 @@ size_t agent_in_flight(void *context)
 	return held_count(&agent->held);
 }
 
+size_t agent_under_way(void *context)
+{
+	const struct agent *agent = context;
+	return relay_running(agent->relay) + agent->ending;
+}
+
 void agent_resume(void *context, const struct journal_row *row)
 {
 	struct agent *agent = context;

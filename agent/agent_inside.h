@@ -89,6 +89,7 @@ void agent_on_posted(void *context, struct transport_post **posts, size_t count,
 		     const struct transport_outcome *outcome);
 void agent_on_settled(void *context, struct command *command);
 size_t agent_in_flight(void *context);
+size_t agent_under_way(void *context);
 /* The command is in the journal: its source may forget this delivery. */
 void agent_tell_taken(struct agent *agent, struct command *command);
 /* A command of an earlier life goes on where that ended. */

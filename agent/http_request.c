@@ -17,7 +17,7 @@ enum {
 	 * 64 KiB, its default, are more than the heap keeps between two calls. */
 	UPLOAD_BUFFER_BYTES = 16 * 1024,
 	CONTINUE_BYTES = 1024 * 1024,
-	USUAL_LINES_BYTES = 256,   /* the headers of most requests */
+	OWN_LINES_BYTES = 128,     /* header lines that are ours: at most */
 	REQUEST_LINE_BYTES = 1024, /* and headers of libcurl's own: at most */
 };
 
@@ -127,7 +127,16 @@ static struct curl_slist *link_lines(struct http_lines *lines)
 	return lines->list;
 }
 
-/* libcurl asks for "100 Continue" before such a body, and waits a second for it. */
+static size_t lines_size(const struct http_request *request)
+{
+	size_t size = OWN_LINES_BYTES;
+	const struct http_headers *headers = request->headers;
+	for (size_t i = 0; headers != NULL && i < headers->count; i++)
+		size += strlen(headers->items[i].name) + strlen(headers->items[i].value) + 4;
+	return size;
+}
+
+/* libcurl may ask for "100 Continue" before such a body, and waits a second for it. */
 static bool waits_to_continue(const struct http_request *request)
 {
 	return request->body_kind == HTTP_BODY_FORM || request->body_kind == HTTP_BODY_SPOOL ||
@@ -138,7 +147,8 @@ static void set_headers(struct http_exchange *exchange, const struct http_reques
 {
 	struct http_lines *lines = &exchange->lines;
 	lines->text = BUF_INIT(SIZE_MAX / 2);
-	(void)buf_reserve(&lines->text, USUAL_LINES_BYTES); /* else it grows */
+	/* In one piece from the beginning: a token is not left behind where it grows. */
+	(void)buf_reserve(&lines->text, lines_size(request));
 	for (size_t i = 0; request->headers != NULL && i < request->headers->count; i++)
 		append_header(lines, request->headers->items[i].name,
 			      request->headers->items[i].value);
@@ -258,10 +268,7 @@ bool http_request_set_buffer(CURL *easy)
  * waits for an answer: so a head has room in one. */
 static long upload_buffer_size(const struct http_request *request)
 {
-	size_t size = REQUEST_LINE_BYTES + strlen(request->url);
-	const struct http_headers *headers = request->headers;
-	for (size_t i = 0; headers != NULL && i < headers->count; i++)
-		size += strlen(headers->items[i].name) + strlen(headers->items[i].value) + 4;
+	size_t size = REQUEST_LINE_BYTES + strlen(request->url) + lines_size(request);
 	return size > UPLOAD_BUFFER_BYTES ? (long)size : UPLOAD_BUFFER_BYTES;
 }
 

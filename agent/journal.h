@@ -37,6 +37,9 @@ struct journal_events {
 	void (*on_quiet)(void *context);
 	/* How many commands are held? */
 	size_t (*in_flight)(void *context);
+	/* How many of them may be changed by something else than this journal's end of a write:
+	 * they hold a place at a target, or have just ended. */
+	size_t (*under_way)(void *context);
 };
 
 /* Takes the lock, makes the folder and the database where they are missing. A database that
@@ -53,7 +56,7 @@ void journal_close(struct journal *journal);
 void journal_keep_text(struct journal *journal, struct command *command, const char *text,
 		       size_t size, struct spool *kept);
 /* The state of command changed: to be written at the end of the turn, or when the transaction that
- * is being written has ended. Until on_durable nobody frees the command, nor changes its id, its
+ * is being written has ended, or a few milliseconds later when more are about to come. Until on_durable nobody frees the command, nor changes its id, its
  * text or the JSON of its answer. */
 void journal_write(struct journal *journal, struct command *command);
 /* From on_begun_anew: what the damaged database held is to be written once more. */

@@ -149,10 +149,18 @@ static size_t in_flight(const struct journal *journal)
 	return journal->events.in_flight(journal->events.context);
 }
 
+/* May the next transaction begin, while the others are made? A good part of all commands waits for
+ * it, or all that could go with it do. */
+static bool is_worthwhile(const struct journal *journal)
+{
+	size_t under_way = journal->events.under_way(journal->events.context);
+	return journal->unwritten_count >= in_flight(journal) / GOOD_PART ||
+	       journal->unwritten_count >= under_way;
+}
+
 /* Not while a failed write waits for its retry, nor while one is under way: its end comes back
- * here. When a good part of all commands waits for the disk it may begin, so that it works while
- * the others are made; a smaller part waits for company, and where there was much the last time
- * it waits also while nothing happens: each transaction costs its sync. */
+ * here. What is not worth while yet waits for company, and where there was much the last time it
+ * waits also while nothing happens: each transaction costs its sync. */
 void journal_flush_soon(struct journal *journal)
 {
 	if (loop_timer_is_running(journal->retry) || loop_work_is_running(journal->writing))
@@ -161,7 +169,7 @@ void journal_flush_soon(struct journal *journal)
 		loop_next_turn(journal->loop, &journal->flush);
 		return;
 	}
-	if (journal->unwritten_count >= in_flight(journal) / GOOD_PART) {
+	if (is_worthwhile(journal)) {
 		loop_cancel(journal->loop, &journal->flush);
 		loop_defer(journal->loop, &journal->flush);
 	} else if (journal->last_count < MANY) {
@@ -237,9 +245,11 @@ static void on_done(void *context)
 	case WORK_TIDY:
 	case WORK_ROOM:
 		on_tidied(journal);
+		journal->last_count = 0; /* what has waited for this has waited */
 		break;
 	case WORK_SCAN:
 		journal_known_end_scan(&journal->known);
+		journal->last_count = 0;
 		break;
 	}
 	tell_room(journal);

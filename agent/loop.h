@@ -52,7 +52,7 @@ void loop_cancel(struct loop *loop, struct loop_task *task);
  * LOOP_GATHER_MS at most. When nothing else is going on it runs at the end of this turn. */
 enum { LOOP_GATHER_MS = 2 };
 void loop_defer_gathering(struct loop *loop, struct loop_task *task);
-/* A number that is another one in each turn. */
+/* A number that changes before each wait. */
 uint64_t loop_turn(const struct loop *loop);
 /* For much short work that is spread over turns: runs once, after the next turn's events. */
 void loop_spread(struct loop *loop, struct loop_task *task);

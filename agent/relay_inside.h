@@ -34,6 +34,7 @@ struct relay {
 	struct loop_task go_on;      /* with these */
 	uint64_t turn;               /* of the loop, in which … */
 	size_t started;              /* … so many requests went out */
+	int64_t crowded_ms;          /* monotonic; since then some are cleared */
 	struct command_list ended;   /* to be handed out at the end of the turn */
 	struct loop_task hand_out;
 	void (*on_execute)(void *context, struct command *command); /* NULL: no gate */

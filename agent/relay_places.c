@@ -3,6 +3,7 @@
 
 #include "agent/limits.h"
 #include "agent/target.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 
@@ -23,6 +24,7 @@ struct host_queue {
 
 enum {
 	STARTS_A_TURN = 4,
+	CROWD_MS = 10, /* however long turns are: then all go out */
 	MANY_RUNNING = 256,
 	LARGE_BODY_BYTES = 1024 * 1024,
 };
@@ -128,7 +130,8 @@ static bool may_start(struct relay *relay)
 	if (relay->turn != turn)
 		relay->started = 0;
 	relay->turn = turn;
-	return relay->started < STARTS_A_TURN;
+	return relay->started < STARTS_A_TURN ||
+	       clock_monotonic_ms() - relay->crowded_ms >= CROWD_MS;
 }
 
 static void start_cleared(void *context)
@@ -149,6 +152,8 @@ static void start_cleared(void *context)
 void relay_go(struct relay *relay, struct command *command)
 {
 	drop_body(relay, command);
+	if (TAILQ_EMPTY(&relay->cleared))
+		relay->crowded_ms = clock_monotonic_ms();
 	TAILQ_REMOVE(&relay->active, command, link);
 	TAILQ_INSERT_TAIL(&relay->cleared, command, link);
 	start_cleared(relay);

@@ -22,9 +22,9 @@ static _Noreturn void no_memory(void)
 	abort();
 }
 
-/* glibc's calloc passes by what each thread keeps at hand: it takes the heap's lock and looks
- * through its lists, whatever the size. So would a malloc that is cleared: the compiler makes a
- * calloc of it. */
+/* glibc's calloc passes by what each thread keeps at hand: where there are threads it takes the
+ * heap's lock, whatever the size. The compiler makes a calloc of a malloc that is cleared, if both have
+ * the same size: so these have not. */
 static void *new_small(size_t size)
 {
 	void *bytes = realloc(NULL, size ? size : 1);

@@ -6,6 +6,7 @@
  * them in their section, set up, run, tear down, judge the end of the process. Usage:
  * unit-tests-in-process REPORT, which gets one line a test in the words of Criterion's XML. */
 #include <criterion/criterion.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@
 extern struct criterion_test *__start_cr_tst[], *__stop_cr_tst[];
 extern struct criterion_suite *__start_cr_sts[] __attribute__((weak));
 extern struct criterion_suite *__stop_cr_sts[] __attribute__((weak));
+
+/* How the process of a test ends that skips itself; no test's own. */
+enum { SKIPPED = 77 };
 
 static const struct criterion_test *current;
 
@@ -27,7 +31,7 @@ static const struct criterion_test_extra_data *suite_of(const struct criterion_t
 	return NULL;
 }
 
-/* These five are Criterion's own, which the tests' macros call. */
+/* These six are Criterion's own, which the tests' macros call. */
 
 void criterion_internal_test_setup(void)
 {
@@ -62,6 +66,17 @@ void criterion_send_assert(struct criterion_assert_stats *stats)
 void criterion_abort_test(void)
 {
 	exit(EXIT_FAILURE);
+}
+
+void criterion_skip_test(const char *format, ...)
+{
+	va_list args;
+	fprintf(stderr, "[SKIP] %s::%s: ", current->category, current->name);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	exit(SKIPPED);
 }
 
 /* As many as the machine of a test run has processors. */
@@ -118,8 +133,11 @@ static struct job *end_one(struct job *jobs, FILE *report, bool *all_passed)
 
 	for (struct job *job = jobs; job < jobs + JOBS; job++) {
 		if (child > 0 && job->child == child) {
-			bool passed = has_passed(job->test, status);
-			if (!report_result(report, job->test, passed ? "PASSED" : "FAILED"))
+			const char *how = WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED
+					      ? "SKIPPED"
+					  : has_passed(job->test, status) ? "PASSED"
+									  : "FAILED";
+			if (!report_result(report, job->test, how))
 				*all_passed = false;
 			*job = (struct job){0};
 			return job;
