@@ -16,9 +16,9 @@ enum {
 	/* What it sends at once, and the least that it takes. A call over TLS allocates that, and
 	 * 64 KiB, its default, are more than the heap keeps between two calls. */
 	UPLOAD_BUFFER_BYTES = 16 * 1024,
-	CONTINUE_BYTES = 1024 * 1024,
-	OWN_LINES_BYTES = 128,     /* header lines that are ours: at most */
-	REQUEST_LINE_BYTES = 1024, /* and headers of libcurl's own: at most */
+	CONTINUE_BYTES = 1024 * 1024, /* of a body, for which libcurl asks before it sends it */
+	OWN_LINES_BYTES = 128,        /* header lines that are ours: at most */
+	REQUEST_LINE_BYTES = 1024,    /* and headers of libcurl's own: at most */
 };
 
 static size_t on_send_body(char *out, size_t size, size_t count, void *context)
@@ -94,8 +94,8 @@ static CURLcode on_tls_context(CURL *easy, void *ssl_ctx, void *context)
 	return CURLE_OK;
 }
 
-/* Its lines, each with its closing zero, and their list. libcurl reads "Name:" as "leave it out" and
- * "Name;" as "send it without a value". */
+/* With its closing zero. libcurl reads "Name:" as "leave it out" and "Name;" as "send it without a
+ * value". */
 static void append_line(struct http_lines *lines, const char *line)
 {
 	buf_append(&lines->text, line, strlen(line) + 1);

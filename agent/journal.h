@@ -56,8 +56,8 @@ void journal_close(struct journal *journal);
 void journal_keep_text(struct journal *journal, struct command *command, const char *text,
 		       size_t size, struct spool *kept);
 /* The state of command changed: to be written at the end of the turn, or when the transaction that
- * is being written has ended, or a few milliseconds later when more are about to come. Until on_durable nobody frees the command, nor changes its id, its
- * text or the JSON of its answer. */
+ * is being written has ended, or a few milliseconds later when more are about to come. Until
+ * on_durable nobody frees the command, nor changes its id, its text or the JSON of its answer. */
 void journal_write(struct journal *journal, struct command *command);
 /* From on_begun_anew: what the damaged database held is to be written once more. */
 void journal_write_again(struct journal *journal, struct command *command);

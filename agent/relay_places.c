@@ -124,21 +124,16 @@ static void start(struct relay *relay, struct command *command)
 					&command->reply, on_target_done, command);
 }
 
-static bool may_start(struct relay *relay)
+/* Those of the cleared ones that this turn may. */
+static void start_cleared(struct relay *relay, int64_t now_ms)
 {
+	bool is_late = now_ms - relay->crowded_ms >= CROWD_MS;
 	uint64_t turn = loop_turn(relay->loop);
 	if (relay->turn != turn)
 		relay->started = 0;
 	relay->turn = turn;
-	return relay->started < STARTS_A_TURN ||
-	       clock_monotonic_ms() - relay->crowded_ms >= CROWD_MS;
-}
-
-static void start_cleared(void *context)
-{
-	struct relay *relay = context;
-	for (struct command *command;
-	     (command = TAILQ_FIRST(&relay->cleared)) != NULL && may_start(relay);) {
+	for (struct command *command; (command = TAILQ_FIRST(&relay->cleared)) != NULL &&
+				      (is_late || relay->started < STARTS_A_TURN);) {
 		TAILQ_REMOVE(&relay->cleared, command, link);
 		start(relay, command);
 	}
@@ -146,17 +141,23 @@ static void start_cleared(void *context)
 		loop_spread(relay->loop, &relay->go_on);
 }
 
+static void go_on(void *context)
+{
+	start_cleared(context, clock_monotonic_ms());
+}
+
 /* Commands are cleared in crowds, with the transaction that stored them. Their requests go out a
  * few a turn: the later ones find connections on which the first ones were answered just now, and
  * all that belongs to these in the processor's cache. */
 void relay_go(struct relay *relay, struct command *command)
 {
+	int64_t now_ms = clock_monotonic_ms();
 	drop_body(relay, command);
 	if (TAILQ_EMPTY(&relay->cleared))
-		relay->crowded_ms = clock_monotonic_ms();
+		relay->crowded_ms = now_ms;
 	TAILQ_REMOVE(&relay->active, command, link);
 	TAILQ_INSERT_TAIL(&relay->cleared, command, link);
-	start_cleared(relay);
+	start_cleared(relay, now_ms);
 }
 
 static void execute(struct relay *relay, struct command *command)
@@ -234,7 +235,7 @@ void relay_init_places(struct relay *relay)
 	TAILQ_INIT(&relay->active);
 	TAILQ_INIT(&relay->cleared);
 	relay->origin = BUF_INIT(SIZE_MAX / 2);
-	relay->go_on = (struct loop_task){.run = start_cleared, .context = relay};
+	relay->go_on = (struct loop_task){.run = go_on, .context = relay};
 }
 
 static void cancel_active(struct relay *relay)

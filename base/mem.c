@@ -27,7 +27,7 @@ static _Noreturn void no_memory(void)
  * the same size: so these have not. */
 static void *new_small(size_t size)
 {
-	void *bytes = realloc(NULL, size ? size : 1);
+	void *bytes = malloc(size ? size : 1);
 
 	if (bytes)
 		memset(bytes, 0, size);
