@@ -172,6 +172,7 @@ Test(aead, an_unfinished_seal_may_be_freed_and_leaves_nothing_behind)
 	cr_assert_str_eq(buf_str(&out), "the next one");
 	buf_release(&out);
 	aead_free(aead);
+	aead_free(NULL);
 }
 
 Test(aead, a_plaintext_larger_than_the_room_is_refused)
