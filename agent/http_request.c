@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define USER_AGENT "relay-agent/" VERSION
+
 enum {
 	/* libcurl's receive buffer of each transfer. It fills it up to 200 times before anybody
 	 * else has a turn. */
@@ -17,7 +19,7 @@ enum {
 	 * 64 KiB, its default, are more than the heap keeps between two calls. */
 	UPLOAD_BUFFER_BYTES = 16 * 1024,
 	CONTINUE_BYTES = 1024 * 1024, /* of a body, for which libcurl asks before it sends it */
-	OWN_LINES_BYTES = 128,        /* header lines that are ours: at most */
+	OWN_LINES_BYTES = 160,        /* header lines that are ours: at most */
 	REQUEST_LINE_BYTES = 1024,    /* and headers of libcurl's own: at most */
 };
 
@@ -143,23 +145,28 @@ static bool waits_to_continue(const struct http_request *request)
 	       request->body_size >= CONTINUE_BYTES;
 }
 
+static bool lacks(const struct http_request *request, const char *header)
+{
+	return request->headers == NULL || http_headers_get(request->headers, header) == NULL;
+}
+
 static void set_headers(struct http_exchange *exchange, const struct http_request *request)
 {
 	struct http_lines *lines = &exchange->lines;
 	lines->text = BUF_INIT(SIZE_MAX / 2);
 	/* In one piece from the beginning: a token is not left behind where it grows. */
 	(void)buf_reserve(&lines->text, lines_size(request));
+	/* As an option libcurl would print it twice, a letter at a time. */
+	if (lacks(request, "User-Agent"))
+		append_line(lines, "User-Agent: " USER_AGENT);
 	for (size_t i = 0; request->headers != NULL && i < request->headers->count; i++)
 		append_header(lines, request->headers->items[i].name,
 			      request->headers->items[i].value);
-	if (request->decode && (request->headers == NULL ||
-				http_headers_get(request->headers, "Accept-Encoding") == NULL))
+	if (request->decode && lacks(request, "Accept-Encoding"))
 		append_header(lines, "Accept-Encoding", HTTP_DECODE_ACCEPTED);
 	if (waits_to_continue(request))
 		append_line(lines, "Expect:");
-	if (request->body_kind != HTTP_BODY_FORM &&
-	    (request->headers == NULL ||
-	     http_headers_get(request->headers, "Content-Type") == NULL))
+	if (request->body_kind != HTTP_BODY_FORM && lacks(request, "Content-Type"))
 		append_line(lines, "Content-Type:");
 	curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER, link_lines(lines));
 }
@@ -230,6 +237,8 @@ static void set_profile(struct http_exchange *exchange, const struct http_reques
 	const char *proxy = is_tls ? profile->https_proxy : profile->http_proxy;
 	exchange->proxy = proxy;
 	curl_easy_setopt(easy, CURLOPT_PROXY, proxy != NULL ? proxy : "");
+	if (proxy != NULL) /* for CONNECT */
+		curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
 	curl_easy_setopt(easy, CURLOPT_NOPROXY, profile->no_proxy != NULL ? profile->no_proxy : "");
 	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	if (profile->needs_tls12)
@@ -283,7 +292,6 @@ int http_request_set_up(struct http_exchange *exchange, const struct http_reques
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	/* Or removing a transfer would wait for its name to be resolved. */
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "relay-agent/" VERSION);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms);
 	if (!http_request_set_buffer(easy))

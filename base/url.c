@@ -15,6 +15,7 @@
 enum {
 	SCHEME_MAX = 32,
 	TEXT_MAX = 1 << 20, /* curl takes 8 MB, and encoding makes a text three times longer */
+	BUILT_BYTES = 255,  /* room for a URL of usual length */
 };
 
 static bool is_http(const char *text, size_t length)
@@ -425,36 +426,40 @@ static void append_segment(struct buf *out, const char *segment)
 		append_encoded(out, segment);
 }
 
-static void must(CURLUcode code)
+/* base->text without path and query: they are its end. */
+static size_t origin_size(const struct url *base)
 {
-	if (code != CURLUE_OK)
-		abort(); /* the parts are encoded and set apart: only memory can lack */
+	size_t query = base->query ? strlen(base->query) + 1 : 0;
+
+	return strlen(base->text) - strlen(base->path) - query;
 }
 
+/* Without libcurl, which would print the URL anew for each piece: base is normalised, and what is
+ * added is encoded. */
 char *url_build(const struct url *base, const char *const *segments, const char *const *parameters)
 {
-	struct buf part = BUF_INIT(SIZE_MAX / 2);
-	CURLU *handle = curl_url();
-	char *text = NULL;
+	struct buf text = BUF_INIT(SIZE_MAX / 2);
+	char next = base->query ? '&' : '?';
 
-	if (!handle)
-		abort();
-	must(curl_url_set(handle, CURLUPART_URL, base->text, 0));
-	buf_append_str(&part, base->path);
+	(void)buf_reserve(&text, BUILT_BYTES);
+	buf_append(&text, base->text, origin_size(base));
+	buf_append_str(&text, base->path);
 	for (; segments && *segments; segments++)
-		append_segment(&part, *segments);
-	must(curl_url_set(handle, CURLUPART_PATH, buf_str(&part), 0));
-	for (; parameters && parameters[0]; parameters += 2) {
-		buf_reset(&part);
-		append_encoded(&part, parameters[0]);
-		buf_append_char(&part, '=');
-		append_encoded(&part, parameters[1]);
-		must(curl_url_set(handle, CURLUPART_QUERY, buf_str(&part), CURLU_APPENDQUERY));
+		append_segment(&text, *segments);
+	if (base->query) {
+		buf_append_char(&text, '?');
+		buf_append_str(&text, base->query);
 	}
-	must(get_part(handle, CURLUPART_URL, CURLU_NO_DEFAULT_PORT, &text));
-	buf_release(&part);
-	curl_url_cleanup(handle);
-	return text;
+	for (; parameters && parameters[0]; parameters += 2) {
+		buf_append_char(&text, next);
+		append_encoded(&text, parameters[0]);
+		buf_append_char(&text, '=');
+		append_encoded(&text, parameters[1]);
+		next = '&';
+	}
+	if (text.failed)
+		abort(); /* as mem.h does */
+	return text.data;
 }
 
 static char *copy_text(const char *text)

@@ -5,6 +5,9 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+enum { DRAWN = 32 }; /* UUIDs whose bytes are drawn together */
 
 void random_bytes(void *out, size_t size)
 {
@@ -35,15 +38,33 @@ uint64_t random_below(uint64_t limit)
 	return value % limit;
 }
 
+/* One call of OpenSSL's generator costs as much as all else about a UUID, however many bytes it
+ * gives. */
+static void take_16(uint8_t out[16])
+{
+	static _Thread_local uint8_t drawn[DRAWN][16];
+	static _Thread_local size_t left;
+
+	if (left == 0) {
+		random_bytes(drawn, sizeof drawn);
+		left = DRAWN;
+	}
+	memcpy(out, drawn[--left], 16);
+}
+
 void random_uuid(char text[UUID_TEXT_SIZE])
 {
-	unsigned char b[16];
+	static const char digits[] = "0123456789abcdef";
+	uint8_t b[16];
 
-	random_bytes(b, sizeof b);
+	take_16(b);
 	b[6] = (b[6] & 0x0F) | 0x40; /* version 4 */
 	b[8] = (b[8] & 0x3F) | 0x80; /* the variant of RFC 9562 */
-	(void)snprintf(text, UUID_TEXT_SIZE,
-		       "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
-		       b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
-		       b[13], b[14], b[15]);
+	for (size_t i = 0; i < sizeof b; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*text++ = '-';
+		*text++ = digits[b[i] >> 4];
+		*text++ = digits[b[i] & 15];
+	}
+	*text = '\0';
 }

@@ -2,7 +2,9 @@
 
 import datetime
 import json
+import re
 import signal
+import socket
 import ssl
 import time
 
@@ -11,6 +13,7 @@ import pytest
 from conftest import Site
 from support.agents import Agent
 from support.fake_service import (FakeService, half_an_answer, no_answer, not_json, wrong)
+from support.processes import PATIENCE
 from support.raw_target import Gate, Hang, Slow, answer, text
 from support.requestors import PLAIN, Requestor, answered
 
@@ -134,6 +137,20 @@ def test_a_target_proxy_is_used_for_targets(fake, raw):
         agent.stop()
     assert update["status"] == "SUCCESS", update
     assert raw.only(proxied).line == f"GET {proxied} HTTP/1.1"
+
+
+def test_a_proxy_is_told_who_asks_for_a_tunnel(fake):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(PATIENCE)
+        agent = Agent(fake.settings(TARGET_PROXY=f"http://127.0.0.1:{proxy.getsockname()[1]}"))
+        agent.start()
+        fake.give(get("https://lims.example/"))
+        connection, _ = proxy.accept()
+        with connection, connection.makefile("rb") as stream:
+            head = [line.strip().decode() for line in iter(stream.readline, b"\r\n")]
+        agent.stop()
+    assert head[0] == "CONNECT lims.example:443 HTTP/1.1"
+    assert [line for line in head if re.fullmatch(r"User-Agent: relay-agent/[\d.]+", line)]
 
 
 # -- trouble with the service -------------------------------------------------------

@@ -1,5 +1,7 @@
 """commands.md 3: which request a payload makes, and what is refused."""
 
+import re
+
 import pytest
 
 from support.raw_target import Hang, text
@@ -144,6 +146,13 @@ def test_headers_that_the_agent_sets_by_itself_can_be_replaced(requestor, raw):
     own = {"User-Agent": "mine/1", "Accept": "text/x-mine"}
     request = request_of(requestor, raw, headers=own)
     assert sorted(sent(request, *own)) == sorted(own.items())
+
+
+def test_a_target_is_told_once_who_asks(requestor, raw):
+    (_, agent), = sent(request_of(requestor, raw), "user-agent")
+    assert re.fullmatch(r"relay-agent/\d+\.\d+\.\d+", agent)
+    request = request_of(requestor, raw, headers={"user-agent": ""})
+    assert [value for _, value in sent(request, "user-agent")] == [""]
 
 
 def test_no_credentials_of_ours_go_to_a_target(requestor, raw):

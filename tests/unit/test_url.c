@@ -354,13 +354,18 @@ Test(url, segments_and_parameters_are_added_to_a_base)
 	assert_built("https://h:8/api?k=1", (const char *[]){"v1", NULL},
 		     (const char *[]){"a", "1", "b", "", NULL}, "https://h:8/api/v1?k=1&a=1&b=");
 	assert_built("https://h/x", NULL, NULL, "https://h/x");
+	assert_built("https://h", NULL, NULL, "https://h/");
+	assert_built("https://h:443/a%20b?x=%26", (const char *[]){"c", NULL}, NULL,
+		     "https://h/a%20b/c?x=%26");
+	assert_built("http://[::1]:8080?", NULL, (const char *[]){"a", "1", NULL},
+		     "http://[::1]:8080/?a=1");
 }
 
 Test(url, nothing_in_a_segment_or_parameter_escapes_from_it)
 {
 	assert_built("https://h/api", (const char *[]){"a/b?c#d e", NULL},
 		     (const char *[]){"n=m&", "v&w=ä +", NULL},
-		     "https://h/api/a%2fb%3fc%23d%20e?n%3dm%26=v%26w%3d%c3%a4%20%2b");
+		     "https://h/api/a%2Fb%3Fc%23d%20e?n%3Dm%26=v%26w%3D%C3%A4%20%2B");
 	assert_built("https://h/api", (const char *[]){"..", ".", "%2e%2e", NULL}, NULL,
 		     "https://h/api/%252E%252E/%252E/%252e%252e");
 }
