@@ -39,7 +39,8 @@ def parse():
     known = {case.name for case in CASES}
     unknown = sorted(set(options.only) - known)
     if unknown or options.rounds < 1:
-        parser.error(f"no such case: {', '.join(unknown)}" if unknown else "--rounds is too small")
+        parser.error(f"no such case: {', '.join(unknown)} (--list names them; one for each --only)"
+                     if unknown else "--rounds is too small")
     return options
 
 
