@@ -459,7 +459,7 @@ char *url_build(const struct url *base, const char *const *segments, const char 
 	}
 	if (text.failed)
 		abort(); /* as mem.h does */
-	return text.data;
+	return buf_detach(&text, NULL);
 }
 
 static char *copy_text(const char *text)
