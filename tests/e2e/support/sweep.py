@@ -157,9 +157,7 @@ class Way:
         return self.injection.error == "EINTR" or not any(map(_INNER.match, self.injected_lines()))
 
     def injected_lines(self):
-        return [line.partition(" ")[2].lstrip()
-                for line in self.trace.read_text(errors="replace").splitlines()
-                if "(INJECTED)" in line]
+        return [call for _, call in whole_calls(self.trace) if "(INJECTED)" in call]
 
 
 def run(folder, injection):
@@ -185,6 +183,22 @@ def run(folder, injection):
 _INNER = re.compile(r"^\w+\(\d+<(pipe|anon_inode)|^fcntl\(.*F_UNLCK")
 
 
+def whole_calls(path):
+    """(thread, call) of a trace's lines. strace writes one that another thread interrupts in two
+    pieces: they are put together where the second one is."""
+    begun = {}
+    for line in path.read_text(errors="replace").splitlines():
+        thread, _, call = line.partition(" ")
+        call = call.lstrip()
+        if call.endswith("<unfinished ...>"):
+            begun[thread] = call.removesuffix("<unfinished ...>").rstrip()
+        elif call.startswith("<... "):
+            yield thread, begun.pop(thread, "") + call.partition(">")[2]
+        else:
+            yield thread, call
+    yield from begun.items()
+
+
 def find_calls():
     """{call: [(number, is it about something of libuv's own)]} in a run in which nothing fails."""
     with tempfile.TemporaryDirectory() as folder:
@@ -202,9 +216,7 @@ def read_trace(path):
     """strace counts the calls of each thread by themselves, and so fails those of one number in
     all of them."""
     is_inner, numbers = collections.defaultdict(dict), collections.Counter()
-    for line in path.read_text(errors="replace").splitlines():
-        thread, _, text_of_call = line.partition(" ")
-        text_of_call = text_of_call.lstrip()
+    for thread, text_of_call in whole_calls(path):
         match = re.match(r"(\w+)\(", text_of_call)
         if not match:
             continue
