@@ -439,7 +439,7 @@ static size_t origin_size(const struct url *base)
 char *url_build(const struct url *base, const char *const *segments, const char *const *parameters)
 {
 	struct buf text = BUF_INIT(SIZE_MAX / 2);
-	char next = base->query ? '&' : '?';
+	bool has_query = base->query != NULL;
 
 	(void)buf_reserve(&text, BUILT_BYTES);
 	buf_append(&text, base->text, origin_size(base));
@@ -451,11 +451,14 @@ char *url_build(const struct url *base, const char *const *segments, const char 
 		buf_append_str(&text, base->query);
 	}
 	for (; parameters && parameters[0]; parameters += 2) {
-		buf_append_char(&text, next);
+		if (!has_query)
+			buf_append_char(&text, '?');
+		else if (text.size > 0 && text.data[text.size - 1] != '&')
+			buf_append_char(&text, '&'); /* a base's query may end in one */
 		append_encoded(&text, parameters[0]);
 		buf_append_char(&text, '=');
 		append_encoded(&text, parameters[1]);
-		next = '&';
+		has_query = true;
 	}
 	if (text.failed)
 		abort(); /* as mem.h does */

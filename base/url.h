@@ -10,7 +10,9 @@
 
 /* The parts of an absolute http or https URL; all owned by the struct. */
 struct url {
-	char *text;   /* normalised: as it is requested, without user, password, fragment */
+	/* Normalised: as it is requested, without user, password, fragment. Its end is the path, then
+	 * "?" and the query, as below. */
+	char *text;
 	char *scheme; /* "http" or "https" */
 	char *host;   /* lower case, ASCII (IDN converted), no final dot; IPv6 in brackets */
 	uint16_t port;

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DRAWN = 32 }; /* UUIDs whose bytes are drawn together */
+enum {
+	UUID_BYTES = 16,
+	DRAWN = 32, /* UUIDs whose bytes are drawn together */
+};
 
 void random_bytes(void *out, size_t size)
 {
@@ -40,24 +43,24 @@ uint64_t random_below(uint64_t limit)
 
 /* One call of OpenSSL's generator costs as much as all else about a UUID, however many bytes it
  * gives. */
-static void take_16(uint8_t out[16])
+static void take_uuid(uint8_t out[UUID_BYTES])
 {
-	static _Thread_local uint8_t drawn[DRAWN][16];
+	static _Thread_local uint8_t drawn[DRAWN][UUID_BYTES];
 	static _Thread_local size_t left;
 
 	if (left == 0) {
 		random_bytes(drawn, sizeof drawn);
 		left = DRAWN;
 	}
-	memcpy(out, drawn[--left], 16);
+	memcpy(out, drawn[--left], UUID_BYTES);
 }
 
 void random_uuid(char text[UUID_TEXT_SIZE])
 {
 	static const char digits[] = "0123456789abcdef";
-	uint8_t b[16];
+	uint8_t b[UUID_BYTES];
 
-	take_16(b);
+	take_uuid(b);
 	b[6] = (b[6] & 0x0F) | 0x40; /* version 4 */
 	b[8] = (b[8] & 0x3F) | 0x80; /* the variant of RFC 9562 */
 	for (size_t i = 0; i < sizeof b; i++) {

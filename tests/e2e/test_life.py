@@ -136,7 +136,9 @@ def test_a_target_proxy_is_used_for_targets(fake, raw):
     finally:
         agent.stop()
     assert update["status"] == "SUCCESS", update
-    assert raw.only(proxied).line == f"GET {proxied} HTTP/1.1"
+    request = raw.only(proxied)
+    assert request.line == f"GET {proxied} HTTP/1.1"
+    assert len(header(request, "user-agent")) == 1
 
 
 def test_a_proxy_is_told_who_asks_for_a_tunnel(fake):

@@ -44,3 +44,16 @@ Test(random, a_uuid_is_of_version_4)
 	random_uuid(b);
 	cr_assert_str_neq(a, b);
 }
+
+/* More of them than are drawn at once. */
+Test(random, no_uuid_comes_twice)
+{
+	enum { COUNT = 200 };
+	char all[COUNT][UUID_TEXT_SIZE];
+
+	for (int i = 0; i < COUNT; i++) {
+		random_uuid(all[i]);
+		for (int j = 0; j < i; j++)
+			cr_assert_str_neq(all[i], all[j], "%d and %d", j, i);
+	}
+}

@@ -6,12 +6,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* url.h: the end of text is the path, then "?" and the query. url_build builds on that. */
+static void assert_ends_with_its_path(const struct url *url)
+{
+	size_t query = url->query ? strlen(url->query) + 1 : 0;
+	size_t end = strlen(url->path) + query;
+
+	cr_assert_lt(end, strlen(url->text), "%s", url->text);
+	const char *path = url->text + strlen(url->text) - end;
+	cr_assert_eq(strncmp(path, url->path, strlen(url->path)), 0, "%s", url->text);
+	if (query > 0) {
+		cr_assert_eq(path[strlen(url->path)], '?', "%s", url->text);
+		cr_assert_str_eq(path + strlen(url->path) + 1, url->query);
+	}
+}
+
 static struct url parsed(const char *text)
 {
 	struct url url = {0};
 	struct error err = {0};
 
 	cr_assert_eq(url_parse(text, &url, &err), 0, "%s: %s", text, err.message);
+	assert_ends_with_its_path(&url);
 	return url;
 }
 
@@ -353,6 +369,8 @@ Test(url, segments_and_parameters_are_added_to_a_base)
 	assert_built("https://h/api/", (const char *[]){"v1", NULL}, NULL, "https://h/api/v1");
 	assert_built("https://h:8/api?k=1", (const char *[]){"v1", NULL},
 		     (const char *[]){"a", "1", "b", "", NULL}, "https://h:8/api/v1?k=1&a=1&b=");
+	assert_built("https://h/api?k=1&", (const char *[]){"v1", NULL},
+		     (const char *[]){"a", "1", NULL}, "https://h/api/v1?k=1&a=1");
 	assert_built("https://h/x", NULL, NULL, "https://h/x");
 	assert_built("https://h", NULL, NULL, "https://h/");
 	assert_built("https://h:443/a%20b?x=%26", (const char *[]){"c", NULL}, NULL,
