@@ -37,17 +37,45 @@ struct loop *http_client_loop(const struct http_client *client)
 	return client->loop;
 }
 
-static void exchange_free(struct http_exchange *exchange)
+static CURL *take_handle(struct http_client *client)
+{
+	if (client->idle_count > 0)
+		return client->idle[--client->idle_count];
+	CURL *easy = curl_easy_init();
+	if (easy == NULL || !http_request_ready(easy))
+		abort(); /* as mem.h does */
+	return easy;
+}
+
+/* A plain request that ended well leaves nothing behind that the next does not set anew. To reset
+ * the handle and to set everything again would be a fiftieth of a command's instructions. */
+static bool is_ready_again(struct http_exchange *exchange)
+{
+	CURL *easy = exchange->easy;
+	if (!exchange->is_plain || !exchange->has_ended_well) {
+		curl_easy_reset(easy);
+		return http_request_ready(easy);
+	}
+	/* What these point to goes with the exchange. */
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+	return true;
+}
+
+static void give_back(struct http_exchange *exchange)
 {
 	struct http_client *client = exchange->client;
-	if (exchange->easy != NULL) {
-		curl_easy_reset(exchange->easy);
-		if (client->idle_count < IDLE_HANDLES_MAX &&
-		    http_request_set_buffer(exchange->easy))
-			client->idle[client->idle_count++] = exchange->easy;
-		else
-			curl_easy_cleanup(exchange->easy);
-	}
+	if (client->idle_count < IDLE_HANDLES_MAX && is_ready_again(exchange))
+		client->idle[client->idle_count++] = exchange->easy;
+	else
+		curl_easy_cleanup(exchange->easy);
+}
+
+static void exchange_free(struct http_exchange *exchange)
+{
+	if (exchange->easy != NULL)
+		give_back(exchange);
 	http_answer_release(exchange);
 	curl_mime_free(exchange->form);
 	buf_wipe(&exchange->lines.text);
@@ -128,6 +156,7 @@ static bool repeat(struct http_exchange *exchange)
 	exchange->error_text[0] = '\0';
 	if (exchange->body_spool != NULL)
 		spool_rewind(exchange->body_spool);
+	exchange->is_plain = false;
 	curl_easy_setopt(exchange->easy, CURLOPT_FRESH_CONNECT, 1L);
 	curl_easy_setopt(exchange->easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
 	curl_easy_setopt(exchange->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)left_ms);
@@ -150,6 +179,7 @@ static void end(struct http_exchange *exchange)
 		http_proxy_in_the_way(exchange->easy, exchange->proxy, exchange->address,
 				      response.proxy);
 	if (is_whole) {
+		exchange->has_ended_well = exchange->curl_code == CURLE_OK;
 		response.status = (int)status;
 		response.is_decoded = exchange->decoder != NULL;
 	} else if (is_own_fault(&exchange->body_error)) {
@@ -214,11 +244,8 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
 	exchange->into = request->into;
 	exchange->decoding = (struct loop_task){.run = decode, .context = exchange};
 	buf_init(&exchange->body, request->max_response_bytes);
-	exchange->easy =
-	    client->idle_count > 0 ? client->idle[--client->idle_count] : curl_easy_init();
+	exchange->easy = take_handle(client);
 	struct error err;
-	if (exchange->easy == NULL)
-		abort(); /* as mem.h does */
 	exchange->transfer = (struct loop_transfer){
 	    .easy = exchange->easy, .on_done = on_transfer_done, .context = exchange};
 	if (http_request_set_up(exchange, request, &err) != 0 ||

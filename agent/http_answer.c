@@ -123,13 +123,10 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
 	return exchange->has_headers && exchange->ends_with_headers ? 0 : total;
 }
 
-void http_answer_set_up(struct http_exchange *exchange)
+void http_answer_ready(CURL *easy)
 {
-	CURL *easy = exchange->easy;
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-	curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
 }
 
 int http_answer_decode(struct http_exchange *exchange)

@@ -18,7 +18,8 @@ enum { IDLE_HANDLES_MAX = 64, ADDRESS_SIZE = INET6_ADDRSTRLEN + sizeof ":65535" 
 struct http_client {
 	struct loop *loop;
 	struct trust *trust;
-	/* Easy handles that wait to be used again: making one costs more than a request. */
+	/* Easy handles that wait to be used again: making one costs more than a request. They are
+	 * ready, and have what plain requests set, which each sets anew. */
 	CURL *idle[IDLE_HANDLES_MAX];
 	size_t idle_count;
 };
@@ -56,6 +57,8 @@ struct http_exchange {
 	size_t headers_seen;
 	size_t header_bytes_seen;
 	unsigned times_sent;
+	bool is_plain;           /* its handle has no option that the next request does not set */
+	bool has_ended_well;     /* … and nothing is left of it */
 	bool may_repeat;         /* GET and its like: once more, on a new connection */
 	bool was_repeat_refused; /* libcurl wanted to send it again by itself */
 	bool is_too_large;
@@ -69,12 +72,13 @@ struct http_exchange {
 /* What the request asks for, on the exchange's handle. */
 NODISCARD int http_request_set_up(struct http_exchange *exchange,
 				  const struct http_request *request, struct error *err);
-/* False: the handle still has the buffer of a transfer that ended before it was connected. It has
- * just forgotten how large that is, and takes no new size; it would write behind its end. */
-bool http_request_set_buffer(CURL *easy);
+/* What is the same for all requests, on a handle that is new or was reset. False: the handle still has
+ * the buffer of a transfer that ended before it was connected. It has just forgotten how large that
+ * is, and takes no new size; it would write behind its end. */
+NODISCARD bool http_request_ready(CURL *easy);
 
-/* Whatever comes goes into the exchange. */
-void http_answer_set_up(struct http_exchange *exchange);
+/* Whatever comes goes into the exchange that CURLOPT_WRITEDATA and CURLOPT_HEADERDATA name. */
+void http_answer_ready(CURL *easy);
 /* Did the final answer come, whole? Otherwise body_error may say why not. */
 bool http_answer_is_whole(const struct http_exchange *exchange);
 /* Takes encodings off what came whole, a piece a turn. 1: there is more of it. Otherwise that was the

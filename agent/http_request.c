@@ -222,55 +222,79 @@ static int set_method_and_body(struct http_exchange *exchange, const struct http
 				 request->body_size > 0 ? request->body : "");
 	} else if (is_head) {
 		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
 		return 0;
+	} else {
+		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	}
 	exchange->ends_with_headers = is_head;
 	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 	return 0;
 }
 
-static void set_profile(struct http_exchange *exchange, const struct http_request *request)
+static const char *proxy_for(const struct http_request *request)
+{
+	bool is_tls = strncasecmp(request->url, "https:", 6) == 0;
+	return is_tls ? request->profile->https_proxy : request->profile->http_proxy;
+}
+
+static void set_proxy(struct http_exchange *exchange, const struct http_profile *profile)
+{
+	CURL *easy = exchange->easy;
+	curl_easy_setopt(easy, CURLOPT_PROXY, exchange->proxy);
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, profile->no_proxy != NULL ? profile->no_proxy : "");
+	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT); /* for CONNECT */
+}
+
+static void set_tls(struct http_exchange *exchange, const struct http_request *request)
 {
 	CURL *easy = exchange->easy;
 	const struct http_profile *profile = request->profile;
-	bool is_tls = strncasecmp(request->url, "https:", 6) == 0;
-	const char *proxy = is_tls ? profile->https_proxy : profile->http_proxy;
-	exchange->proxy = proxy;
-	curl_easy_setopt(easy, CURLOPT_PROXY, proxy != NULL ? proxy : "");
-	if (proxy != NULL) /* for CONNECT */
-		curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
-	curl_easy_setopt(easy, CURLOPT_NOPROXY, profile->no_proxy != NULL ? profile->no_proxy : "");
-	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-	if (profile->needs_tls12)
-		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	bool is_checked = !request->ignore_tls_certificate;
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, is_checked ? 1L : 0L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, is_checked ? 2L : 0L);
+	curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, exchange->client);
+	curl_easy_setopt(
+	    easy, CURLOPT_SSLVERSION,
+	    (long)(profile->needs_tls12 ? CURL_SSLVERSION_TLSv1_2 : CURL_SSLVERSION_DEFAULT));
 	curl_easy_setopt(easy, CURLOPT_SSLCERT, profile->client_cert_file);
 	curl_easy_setopt(easy, CURLOPT_SSLKEY, profile->client_key_file);
 }
 
-static void set_tls(struct http_exchange *exchange, bool ignore_certificate)
-{
-	CURL *easy = exchange->easy;
-	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, ignore_certificate ? 0L : 1L);
-	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, ignore_certificate ? 0L : 2L);
-	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-	curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
-	curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
-	curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, exchange->client);
-}
-
-static void set_callbacks(struct http_exchange *exchange)
+static void set_contexts(struct http_exchange *exchange)
 {
 	CURL *easy = exchange->easy;
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->error_text);
-	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_before_send);
 	curl_easy_setopt(easy, CURLOPT_PREREQDATA, exchange);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, exchange);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
 }
 
-bool http_request_set_buffer(CURL *easy)
+bool http_request_ready(CURL *easy)
 {
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* Or removing a transfer would wait for its name to be resolved. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* none from the environment */
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_before_send);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+	curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
+	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+	curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+	http_answer_ready(easy);
 	return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES) == CURLE_OK;
+}
+
+/* Nothing of what would have to be taken back before the next request. */
+static bool is_plain(const struct http_exchange *exchange, const struct http_request *request)
+{
+	return exchange->proxy == NULL && request->user == NULL &&
+	       (request->body_kind == HTTP_BODY_NONE || request->body_kind == HTTP_BODY_BYTES);
 }
 
 /* Over TLS libcurl 7.88 sends no more than two buffers of a head that no body follows, and then
@@ -285,28 +309,22 @@ int http_request_set_up(struct http_exchange *exchange, const struct http_reques
 			struct error *err)
 {
 	CURL *easy = exchange->easy;
+	exchange->proxy = proxy_for(request);
+	exchange->is_plain = is_plain(exchange, request);
 	if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK)
 		return error_set(err, ERR_MEMORY, "no memory for a URL");
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	/* Or removing a transfer would wait for its name to be resolved. */
-	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms);
-	if (!http_request_set_buffer(easy))
-		return error_set(err, ERR_SYSTEM, "libcurl keeps another buffer");
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, upload_buffer_size(request));
-	curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
 	if (request->user != NULL) {
 		curl_easy_setopt(easy, CURLOPT_USERNAME, request->user);
 		curl_easy_setopt(easy, CURLOPT_PASSWORD,
 				 request->password != NULL ? request->password : "");
 	}
-	set_callbacks(exchange);
-	http_answer_set_up(exchange);
-	set_profile(exchange, request);
-	set_tls(exchange, request->ignore_tls_certificate);
+	if (exchange->proxy != NULL)
+		set_proxy(exchange, request->profile);
+	set_contexts(exchange);
+	set_tls(exchange, request);
 	set_headers(exchange, request);
 	return set_method_and_body(exchange, request, err);
 }

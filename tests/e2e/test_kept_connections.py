@@ -3,11 +3,13 @@
 import contextlib
 import itertools
 import os
+import re
 import ssl
 
 import pytest
 
-from support.raw_target import Gate, Hang, RawTarget, answer, text
+from support.agents import Agent
+from support.raw_target import Close, Gate, Hang, RawTarget, answer, text
 from support.requestors import failure_in
 
 MANY = 100
@@ -133,3 +135,37 @@ def test_sockets_of_all_kinds_take_each_others_numbers(fake, agent, target, sile
         target.hang_up()
     assert codes == {command_id: failure_in(fake.wait_end(command_id)["body"])["code"]
                      for command_id in codes}
+
+
+def as_sent(request):
+    """Without what is drawn for each form."""
+    boundary = re.search(b"boundary=([^\r]+)", request.raw)
+    return request.raw.replace(boundary[1], b"B") if boundary else request.raw
+
+
+def test_a_request_is_the_same_whatever_its_handle_was_used_for_before(fake, raw):
+    """The agent keeps libcurl's handles as they are where it can: each kind after each other one,
+    at once, on the handle that has just become free."""
+    raw_body = {"mode": "raw", "raw": "{}"}
+    form = {"mode": "formdata", "formdata": [{"key": "k", "value": "v"}]}
+    with_user = raw.url().replace("://", "://user:secret@")
+    payloads = [
+        post(raw.url()), post(raw.url(Close())), post(raw.url(), timeout=30000),
+        {"method": "GET", "url": raw.url()}, {"method": "GET", "url": raw.url(), "body": raw_body},
+        {"method": "HEAD", "url": raw.url()}, {"method": "HEAD", "url": raw.url(), "body": raw_body},
+        {"method": "DELETE", "url": raw.url()}, {"method": "PUT", "url": raw.url()},
+        {"method": "PATCH", "url": raw.url(), "body": form},
+        {"method": "OPTIONS", "url": with_user}, {"method": "POST", "url": with_user, "body": form},
+        {"method": "PUT", "url": raw.url(), "body": {"mode": "raw", "raw": "x" * 300000}},
+        {"method": "GET", "url": raw.url(), "headers": {"Host": "another", "X-Tag": "y"}}]
+    for pair in itertools.product(payloads, payloads):
+        for payload in pair:
+            command_id = fake.give(payload)
+    agent = Agent(fake.settings(MAX_IN_FLIGHT_PER_HOST=1)).start()
+    fake.wait_end(command_id)
+    for payload in payloads:
+        of_kind = [request for request in raw.requests(payload["url"].replace("user:secret@", ""))
+                   if request.line.startswith(payload["method"] + " ")]
+        assert len(of_kind) == 2 * len(payloads)
+        assert len(set(map(as_sent, of_kind))) == 1, payload
+    agent.stop()
