@@ -26,6 +26,10 @@ enum {
 	GOOD_PART = 4, /* of what is under way: one of so many is worth a piece, as to the agent */
 };
 
+/* The agent's requests have these too. */
+static const char USER_AGENT[] = "User-Agent: relay-agent/" VERSION;
+static const char ENCODINGS[] = "Accept-Encoding: gzip, deflate, br, zstd";
+
 static const int JSON_FLAGS = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
 
 struct floor;
@@ -297,12 +301,14 @@ static void on_answered(struct job *job)
 static void set_headers(struct job *job)
 {
 	struct json_object *headers = json_object_object_get(job->payload, "headers");
+	job->headers = curl_slist_append(NULL, USER_AGENT);
 	json_object_object_foreach(headers, name, value)
 	{
 		char line[URL_SIZE];
 		snprintf(line, sizeof line, "%s: %s", name, json_object_get_string(value));
 		job->headers = curl_slist_append(job->headers, line);
 	}
+	job->headers = curl_slist_append(job->headers, ENCODINGS);
 	multi_check(curl_easy_setopt(job->easy, CURLOPT_HTTPHEADER, job->headers));
 }
 
@@ -393,8 +399,16 @@ static void set_up(struct floor *floor)
 	snprintf(floor->status_url, URL_SIZE, "%s%s/status", floor->service_url, API);
 	char token[URL_SIZE];
 	snprintf(token, sizeof token, "ts-auth-token: %s", floor->token);
-	const char *const headers[] = {token, "x-org-slug: bench", "Content-Type: application/json",
-				       "Accept: application/json", "Expect:"};
+	const char *const headers[] = {
+	    USER_AGENT,
+	    token,
+	    "x-org-slug: bench",
+	    "Content-Type: application/json",
+	    "Accept: application/json",
+	    "ts-request-id: 00000000-0000-4000-8000-000000000000",
+	    ENCODINGS,
+	    "Expect:",
+	};
 	for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
 		floor->service_headers = curl_slist_append(floor->service_headers, headers[i]);
 }

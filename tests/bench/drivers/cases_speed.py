@@ -12,6 +12,9 @@ KEEPS_BYTES = "floor that keeps (file)"
 KEEPS_ROWS = "floor that keeps (SQLite)"
 
 
+TURN_SECONDS = 0.4
+
+
 def keeping(kind):
     return lambda place, url: relays.floor(place, url, keep=kind)
 
@@ -30,10 +33,15 @@ class Case:
     def count(self, full, quick):
         return quick if self.place.quick else full
 
-    def relay(self, start, **service):
+    def service(self, service):
         place = self.place
-        service = {"url": place.nginx.url("1k"), "key": place.key, "body_bytes": KIB, **service}
-        return relays.relayed(place, start, **service)
+        return {"url": place.nginx.url("1k"), "key": place.key, "body_bytes": KIB, **service}
+
+    def relay(self, start, **service):
+        return relays.relayed(self.place, start, **self.service(service))
+
+    def relay_in_turns(self, starts, **service):
+        return relays.in_turns(self.place, starts, TURN_SECONDS, **self.service(service))
 
 
 class Cpu(Case):
@@ -45,9 +53,8 @@ class Cpu(Case):
         # 256 is MAX_IN_FLIGHT: to the agent the queue never runs dry.
         service = {"window": 256, "warm": 500, "count": count}
         return {"limit": relays.limit(self.place, self.place.nginx.url("1k"), 10, 500, count),
-                "floor": self.relay(relays.floor, **service),
-                KEEPS_ROWS: self.relay(keeping("sqlite"), **service),
-                "agent": self.relay(relays.agent, **service)}
+                **self.relay_in_turns({"floor": relays.floor, KEEPS_ROWS: keeping("sqlite"),
+                                       "agent": relays.agent}, **service)}
 
     def figures(self, rounds):
         def cpu(name, who):

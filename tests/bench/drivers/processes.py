@@ -23,8 +23,8 @@ class Failure(Exception):
 
 
 def die_with_driver():
-    """A driver that is killed takes what it started with it."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """A driver that is killed takes what it started with it, also what stands still just now."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def environment(settings=None):
@@ -148,6 +148,10 @@ class Talker(Process):
         if time.monotonic() >= deadline:
             said = "".join(process.said() for process in others)
             raise Failure(f"{self.command[0]} says nothing. {said}")
+
+    def has_said(self, seconds):
+        """Waits so long for something to hear."""
+        return b"\n" in self.pending or bool(select.select([self.popen.stdout], [], [], seconds)[0])
 
     def hear(self, word, others=(), seconds=PATIENCE, meanwhile=None):
         """Waits for that line; its value. The others must not end meanwhile; meanwhile(*others)

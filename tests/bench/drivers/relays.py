@@ -2,6 +2,8 @@
 
 import contextlib
 import shutil
+import signal
+import time
 
 from drivers.processes import BUILD, PATIENCE, Failure, Process, Talker
 
@@ -85,6 +87,59 @@ def relayed(place, start, seconds=PATIENCE, before=None, at_warm=None, meanwhile
         if after:
             after(process, talker, figures)
         return figures
+
+
+class Runner:
+    """One of several that take turns: a service and the program that it measures."""
+
+    def __init__(self, talker, process):
+        self.talker, self.process = talker, process
+        self.is_warm = False
+        self.figures = None
+        self.paused_s = 0  # of the time that is measured
+        self.stopped_at = None
+        talker.hear("poll", [process])
+        self.stand_still()
+        talker.tell(f"watch {process.pid}")
+
+    def signal(self, number):
+        for process in (self.process, self.talker):
+            process.popen.send_signal(number)
+
+    def stand_still(self):
+        self.signal(signal.SIGSTOP)
+        self.stopped_at = time.monotonic()
+
+    def go_on(self, seconds):
+        """Runs so long, or until it has done all."""
+        if self.is_warm:
+            self.paused_s += time.monotonic() - self.stopped_at
+        self.signal(signal.SIGCONT)
+        until = time.monotonic() + seconds
+        if not self.is_warm:
+            self.talker.hear("warm", [self.process])
+            self.is_warm = True
+        if self.talker.has_said(max(0, until - time.monotonic())):
+            self.figures = self.talker.hear("done", [self.process])
+            self.figures["us"] -= self.paused_s * 1e6
+            check(self.figures, self.process.command[0])
+        self.stand_still()
+
+
+def in_turns(place, starts, seconds, **service):
+    """Runs the same through each of starts, a name and a start as for relayed(). One goes on for so
+    many seconds while the others stand still, then the next: whatever the machine does meanwhile,
+    it does to all of them. The figures of each, of its own turns."""
+    with contextlib.ExitStack() as stack:
+        runners = {}
+        for name, start in starts.items():
+            talker = stack.enter_context(canned(place, **service))
+            process = stack.enter_context(start(place, talker.url))
+            runners[name] = Runner(talker, process)
+        while waiting := [runner for runner in runners.values() if runner.figures is None]:
+            for runner in waiting:
+                runner.go_on(seconds)
+        return {name: runner.figures for name, runner in runners.items()}
 
 
 def limit(place, url, concurrency, warm, count, body_bytes=0):
