@@ -47,12 +47,12 @@ static CURL *take_handle(struct http_client *client)
 	return easy;
 }
 
-/* A plain request that ended well leaves nothing behind that the next does not set anew. To reset
- * the handle and to set everything again would be a fiftieth of a command's instructions. */
-static bool is_ready_again(struct http_exchange *exchange)
+/* A plain request leaves nothing behind that the next does not set anew. To reset the handle and to
+ * set everything again would be a fiftieth of a command's instructions. */
+static bool is_ready_again(const struct http_exchange *exchange)
 {
 	CURL *easy = exchange->easy;
-	if (!exchange->is_plain || !exchange->has_ended_well) {
+	if (!exchange->is_plain) {
 		curl_easy_reset(easy);
 		return http_request_ready(easy);
 	}
@@ -63,10 +63,13 @@ static bool is_ready_again(struct http_exchange *exchange)
 	return true;
 }
 
-static void give_back(struct http_exchange *exchange)
+/* A transfer that did not end well leaves traces that no reset removes: an error number, or a
+ * receive buffer. */
+static void give_back(const struct http_exchange *exchange)
 {
 	struct http_client *client = exchange->client;
-	if (client->idle_count < IDLE_HANDLES_MAX && is_ready_again(exchange))
+	if (client->idle_count < IDLE_HANDLES_MAX && exchange->has_ended_well &&
+	    is_ready_again(exchange))
 		client->idle[client->idle_count++] = exchange->easy;
 	else
 		curl_easy_cleanup(exchange->easy);

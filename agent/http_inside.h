@@ -58,7 +58,7 @@ struct http_exchange {
 	size_t header_bytes_seen;
 	unsigned times_sent;
 	bool is_plain;           /* its handle has no option that the next request does not set */
-	bool has_ended_well;     /* … and nothing is left of it */
+	bool has_ended_well;     /* libcurl has nothing left of it */
 	bool may_repeat;         /* GET and its like: once more, on a new connection */
 	bool was_repeat_refused; /* libcurl wanted to send it again by itself */
 	bool is_too_large;
@@ -72,9 +72,9 @@ struct http_exchange {
 /* What the request asks for, on the exchange's handle. */
 NODISCARD int http_request_set_up(struct http_exchange *exchange,
 				  const struct http_request *request, struct error *err);
-/* What is the same for all requests, on a handle that is new or was reset. False: the handle still has
- * the buffer of a transfer that ended before it was connected. It has just forgotten how large that
- * is, and takes no new size; it would write behind its end. */
+/* What is the same for all requests, on a handle that is new or was reset. False: it still has the
+ * buffer of a transfer that ended before it was connected. It has just forgotten how large that is,
+ * and takes no new size; it would write behind its end. */
 NODISCARD bool http_request_ready(CURL *easy);
 
 /* Whatever comes goes into the exchange that CURLOPT_WRITEDATA and CURLOPT_HEADERDATA name. */
