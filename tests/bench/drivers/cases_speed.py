@@ -243,13 +243,16 @@ class Journal(Case):
     needs = (["BENCH=1", "build/bench/relay-agent"],)
 
     def round(self):
-        def run(window, **settings):
-            def start(place, url):
-                return relays.agent(place, url, program=BUILD / "bench/relay-agent", **settings)
-            return self.relay(start, window=window, warm=500, count=self.count(20000, 2000))
-        return {"none": run(64, RELAY_BENCH_NO_JOURNAL=1), "normal": run(64, JOURNAL_SYNC="normal"),
-                "full": run(64), "none, 256 in flight": run(256, RELAY_BENCH_NO_JOURNAL=1),
-                "full, 256 in flight": run(256)}
+        def agent(**settings):
+            return lambda place, url: relays.agent(
+                place, url, program=BUILD / "bench/relay-agent", **settings)
+        none, normal, full = (agent(RELAY_BENCH_NO_JOURNAL=1), agent(JOURNAL_SYNC="normal"), agent())
+        service = {"warm": 500, "count": self.count(20000, 2000)}
+        return {
+            **self.relay_in_turns({"none": none, "normal": normal, "full": full}, window=64,
+                                  **service),
+            **self.relay_in_turns({"none, 256 in flight": none, "full, 256 in flight": full},
+                                  window=256, **service)}
 
     def figures(self, rounds):
         speed = {who: Figure(f"commands, journal {who}", "/s", by_round(rounds, who, per_second))
