@@ -168,3 +168,18 @@ def test_a_request_is_the_same_whatever_its_handle_was_used_for_before(fake, raw
         assert len(of_kind) == 2 * len(payloads)
         assert len(set(map(as_sent, of_kind))) == 1, payload
     agent.stop()
+
+
+def test_a_certificate_that_was_ignored_is_checked_on_the_same_handle(fake, certificates):
+    """Commands in turn, each on the handle of the one before."""
+    shown = certificates.shown["self-signed"]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown.certificate_file, shown.key_file)
+    with contextlib.closing(RawTarget(context)) as target:
+        url = target.url(text("ignored"))
+        ids = [fake.give(post(url, ignore_tls_certificate=number % 2 == 0)) for number in range(20)]
+        agent = Agent(fake.settings(MAX_IN_FLIGHT_PER_HOST=1)).start()
+        ends = [fake.wait_end(command_id)["status"] for command_id in ids]
+        agent.stop()
+        assert ends == ["SUCCESS", "FAILURE"] * 10
+        assert len(target.requests(url)) == 10

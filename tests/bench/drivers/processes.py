@@ -149,9 +149,12 @@ class Talker(Process):
             said = "".join(process.said() for process in others)
             raise Failure(f"{self.command[0]} says nothing. {said}")
 
-    def has_said(self, seconds):
-        """Waits so long for something to hear."""
-        return b"\n" in self.pending or bool(select.select([self.popen.stdout], [], [], seconds)[0])
+    def has_said(self, seconds, others, deadline):
+        """Waits so long for something to hear. The others must not end, nor the deadline pass."""
+        if b"\n" in self.pending or select.select([self.popen.stdout], [], [], seconds)[0]:
+            return True
+        self._check(deadline, others)
+        return False
 
     def hear(self, word, others=(), seconds=PATIENCE, meanwhile=None):
         """Waits for that line; its value. The others must not end meanwhile; meanwhile(*others)

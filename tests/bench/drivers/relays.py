@@ -89,6 +89,9 @@ def relayed(place, start, seconds=PATIENCE, before=None, at_warm=None, meanwhile
         return figures
 
 
+MAX_SECONDS = 4 * PATIENCE  # of a round in turns, in which up to three wait for each other
+
+
 class Runner:
     """One of several that take turns: a service and the program that it measures."""
 
@@ -98,6 +101,7 @@ class Runner:
         self.figures = None
         self.paused_s = 0  # of the time that is measured
         self.stopped_at = None
+        self.deadline = time.monotonic() + MAX_SECONDS
         talker.hear("poll", [process])
         self.stand_still()
         talker.tell(f"watch {process.pid}")
@@ -119,7 +123,8 @@ class Runner:
         if not self.is_warm:
             self.talker.hear("warm", [self.process])
             self.is_warm = True
-        if self.talker.has_said(max(0, until - time.monotonic())):
+        left = max(0, until - time.monotonic())
+        if self.talker.has_said(left, [self.process], self.deadline):
             self.figures = self.talker.hear("done", [self.process])
             self.figures["us"] -= self.paused_s * 1e6
             check(self.figures, self.process.command[0])
