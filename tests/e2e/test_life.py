@@ -1,5 +1,6 @@
 """The agent's life: what it says to a service, trouble with the service, and how it stops."""
 
+import contextlib
 import datetime
 import json
 import re
@@ -14,7 +15,7 @@ from conftest import Site
 from support.agents import Agent
 from support.fake_service import (FakeService, half_an_answer, no_answer, not_json, wrong)
 from support.processes import PATIENCE
-from support.raw_target import Gate, Hang, Slow, answer, text
+from support.raw_target import Gate, Hang, RawTarget, Slow, answer, text
 from support.requestors import PLAIN, Requestor, answered
 
 RECEIVE = "/v1/agents/fake-agent/commands/receive"
@@ -97,7 +98,18 @@ def test_answers_that_are_ready_together_are_posted_together(fake, fake_agent, r
     assert len(posts) <= 15, len(posts)
 
 
-def test_an_agent_shows_its_client_certificate_to_the_service(certificates, tmp_path, raw):
+def refuses_client_certificates(certificates):
+    """A TLS server that asks for one, and trusts none that the tests have."""
+    good, stranger = certificates.shown["good"], certificates.shown["self-signed"]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(good.certificate_file, good.key_file)
+    context.load_verify_locations(stranger.certificate_file)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def test_an_agent_shows_its_client_certificate_to_the_service_alone(certificates):
+    """Service and targets use the same handles."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     good = certificates.shown["good"]
     context.load_cert_chain(good.certificate_file, good.key_file)
@@ -109,7 +121,9 @@ def test_an_agent_shows_its_client_certificate_to_the_service(certificates, tmp_
         CLIENT_CERT_FILE=certificates.client.certificate_file,
         CLIENT_KEY_FILE=certificates.client.key_file)).start()
     try:
-        assert service.send(get(raw.url()))["status"] == "SUCCESS"
+        for _ in range(10):
+            with contextlib.closing(RawTarget(refuses_client_certificates(certificates))) as target:
+                assert service.send(get(target.url()))["status"] == "SUCCESS"
         agent.stop()
     finally:
         agent.close()
