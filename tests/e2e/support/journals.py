@@ -38,9 +38,9 @@ class Journal:
     def state_of(self, command_id):
         return self.states().get(command_id)
 
-    def wait_for(self, sql, predicate):
+    def wait_for(self, sql, predicate, timeout=PATIENCE):
         """The rows, once they are as hoped."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + timeout
         while True:
             rows = None
             with contextlib.suppress(sqlite3.OperationalError):  # it is being made
