@@ -93,7 +93,7 @@ static void open_database(struct keep *keep, const char *path)
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 	check(keep, sqlite3_open_v2(path, &keep->db, flags, NULL) == SQLITE_OK);
 	check(keep, sqlite3_exec(keep->db,
-				 "PRAGMA page_size = 16384; PRAGMA journal_mode = WAL;"
+				 "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL;"
 				 "PRAGMA synchronous = FULL;"
 				 "CREATE TABLE kept (number INTEGER PRIMARY KEY, bytes BLOB);",
 				 NULL, NULL, NULL) == SQLITE_OK);

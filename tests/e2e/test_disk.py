@@ -94,7 +94,7 @@ def test_a_disk_that_fills_up_loses_nothing_and_heals_by_itself(site, raw, tmp_p
 
 # -- a damaged database ---------------------------------------------------------------
 
-PAGE = 16384  # of the journal's database
+PAGE = 8192  # of the journal's database
 
 
 def flip(content, chooser):
