@@ -561,6 +561,16 @@ def test_an_agent_that_never_reaches_its_service_stops_cleanly_with_answers_that
     assert journal.state_of(command_id) == "done"
 
 
+def test_single_commands_soon_write_over_what_the_wal_has(fake, fake_agent, raw):
+    """What makes its file grow is more for the disk to do in each of their syncs."""
+    agent = fake_agent()
+    payload = {"method": "POST", "url": raw.url(text("done"))}
+    for _ in range(150):  # each of at least three pages
+        assert fake.send(payload)["status"] == "SUCCESS"
+    assert (Journal(agent).folder / "journal.db-wal").stat().st_size < 300 * (PAGE + 24)
+    agent.stop()
+
+
 # -- a limit --------------------------------------------------------------------------
 
 TIDY_SECONDS = 60  # the agent's
