@@ -106,10 +106,24 @@ def cut(content, chooser):
     del content[len(content) * 2 // 3:]
 
 
+def pages_of(content, table):
+    """The numbers of those that have its rows. A page of the file may also be free, and what
+    stands there nobody's."""
+    alone = bytearray(content)
+    alone[18:20] = b"\1\1"  # without a WAL
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.deserialize(bytes(alone))
+        return [row[0] for row in database.execute(
+            "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY pageno",
+            [table])]
+
+
 def blot(content, chooser):
-    """One page in the middle."""
-    page = len(content) // PAGE // 2
-    content[page * PAGE:(page + 1) * PAGE] = chooser.randbytes(PAGE)
+    """One page of several."""
+    pages = pages_of(content, "answers")
+    assert len(pages) > 2
+    at = (pages[len(pages) // 2] - 1) * PAGE
+    content[at:at + PAGE] = chooser.randbytes(PAGE)
 
 
 def head(content, chooser):
