@@ -83,8 +83,8 @@ struct journal_store {
 	struct sqlite3 *db;
 	struct sqlite3_stmt *statements[STATEMENTS];
 	struct sqlite3_stmt *queries[QUERIES];
-	struct buf row; /* of texts, as it is put together */
-	int wal_pages;  /* so many, and the WAL is copied into the database and begins again */
+	struct buf row;       /* of texts, as it is put together */
+	int checkpoint_pages; /* of the WAL: at so many it goes into the database and begins again */
 	uint64_t spooled_bytes;
 	uint64_t added_bytes;  /* since it was last looked whether there is room */
 	uint64_t used_bytes;   /* … and what it held then */
@@ -323,8 +323,8 @@ void journal_known_end_scan(struct journal_known *known);
 
 /* -- the store: whoever has it -- */
 
-/* From now on the store decides when the WAL of its database begins again. */
-void journal_store_mind_wal(struct journal_store *store);
+/* From now on the store decides when its WAL is checkpointed, instead of SQLite. */
+void journal_store_set_checkpoints(struct journal_store *store);
 /* One transaction, all or nothing. */
 NODISCARD int journal_store_write(struct journal_store *store, struct journal_batch *batch,
 				  struct error *err);

@@ -183,10 +183,10 @@ static int open_database(struct journal *journal, const char *path, struct error
 	if (rc != SQLITE_OK)
 		return journal_fail(db, err, path);
 	sqlite3_busy_timeout(db, JOURNAL_BUSY_MS);
-	journal_store_mind_wal(&journal->store);
-	/* Twice the default, with which a command takes 6 % more processor time. Larger ones save
-	 * nothing more, and what a single command writes and syncs would be larger. A database that
-	 * is there keeps its own. */
+	journal_store_set_checkpoints(&journal->store);
+	/* Twice the default, with which a command of a batch takes 6 % more processor time. Larger
+	 * ones save nothing more, and what a single command writes and syncs would be larger. A
+	 * database that is there keeps its own. */
 	if (execute_text(db, "PRAGMA page_size = 8192", err) != 0 ||
 	    execute_text(db, "PRAGMA temp_store = MEMORY", err) != 0 ||
 	    /* Debian's default writes zeros over every page that becomes free. */

@@ -15,12 +15,12 @@ enum {
 	SPOOL_FROM_BYTES = 256 * 1024, /* larger answers are files beside the database */
 	ROW_BYTES = 300,               /* what a command's rows take beside text and answer */
 
-	/* While the WAL's file grows a sync takes up to twice as long, because the file system has
-	 * more to write than what was written. So single commands, for each of which somebody
-	 * waits, soon write over what it has. Those that come together share a sync; for them it
-	 * seldom begins again, which costs two more. */
-	WAL_PAGES_SINGLE = 250,
-	WAL_PAGES = 1000,
+	/* Pages of the WAL between checkpoints. While its file grows a sync takes longer, because
+	 * the file system has more to write than what was written. So single commands, for each of
+	 * which somebody waits, soon write over what it has. Those that come together share a
+	 * sync, and have few checkpoints, which cost two more. */
+	CHECKPOINT_PAGES_SINGLE = 250,
+	CHECKPOINT_PAGES = 1000,
 };
 
 const char *const journal_statement_texts[STATEMENTS] = {
@@ -266,21 +266,22 @@ static int write_entry(struct journal_store *store, const struct journal_entry *
 static int on_commit(void *context, sqlite3 *db, const char *name, int pages)
 {
 	const struct journal_store *store = context;
-	if (pages >= store->wal_pages) /* if it fails now, the next commit tries again */
+	if (pages >= store->checkpoint_pages) /* if it fails now, the next commit tries again */
 		(void)sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	return SQLITE_OK;
 }
 
-void journal_store_mind_wal(struct journal_store *store)
+void journal_store_set_checkpoints(struct journal_store *store)
 {
-	store->wal_pages = WAL_PAGES_SINGLE;
-	(void)sqlite3_wal_hook(store->db, on_commit, store); /* instead of SQLite's own */
+	store->checkpoint_pages = CHECKPOINT_PAGES_SINGLE;
+	(void)sqlite3_wal_hook(store->db, on_commit, store);
 }
 
 int journal_store_write(struct journal_store *store, struct journal_batch *batch, struct error *err)
 {
 	if (batch->count > 0)
-		store->wal_pages = batch->count == 1 ? WAL_PAGES_SINGLE : WAL_PAGES;
+		store->checkpoint_pages =
+		    batch->count == 1 ? CHECKPOINT_PAGES_SINGLE : CHECKPOINT_PAGES;
 	if (journal_run(store, BEGIN, err) != 0)
 		return err->code;
 	for (size_t i = 0; i < batch->count; i++) {

@@ -81,7 +81,8 @@ def test_floor_makes_the_requests_that_the_agent_makes(pair):
     floor, agent = pair
     for kind, ours, theirs in zip(("target", "receive", "status"), floor, agent):
         assert head(ours.headers) == head(theirs.headers), kind
-    assert (floor[0].line.split()[0], floor[0].body) == (agent[0].line.split()[0], agent[0].body)
+    assert floor[0].line.split()[::2] == agent[0].line.split()[::2], "method and version"
+    assert floor[0].body == agent[0].body
     assert floor[1].path == agent[1].path and floor[2].path == agent[2].path
 
 
